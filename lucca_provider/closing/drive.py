@@ -1,0 +1,132 @@
+"""The driver: takes a run's steps, several at once, with all bookkeeping in the calling thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+
+from lucca_provider.closing.run import ClosingRun, Pause, Step
+from lucca_provider.exceptions import LuccaError, LuccaInDoubtError
+
+__all__ = ["Clock", "Driver"]
+
+log = logging.getLogger(__name__)
+
+Answer = tuple[Step, object] | None
+
+
+class Clock:
+    """
+    Wall-clock time that never goes back: the moments of one process mean something to the next one.
+
+    Setting the system's clock while the process runs changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        return time.monotonic() + self._offset
+
+    def wait(self, answers: SimpleQueue[Answer], seconds: float | None) -> Answer:
+        """Return the next answer, or ``None`` after so many seconds (``None``: however long it takes)."""
+        try:
+            return answers.get(timeout=seconds)
+        except Empty:
+            return None
+
+
+class Driver:
+    """
+    Drives a run to its end, or to a pause that is worth leaving the worker for.
+
+    :param run: what decides
+    :param perform: makes the request of a step and returns its answer, or raises a :class:`LuccaError`;
+        called from several threads at once
+    :param max_in_flight: requests at once; 1 is strictly serial
+    :param leave_after: seconds of waiting from which :meth:`drive` returns instead of waiting; ``None`` for never
+    """
+
+    def __init__(
+        self,
+        run: ClosingRun,
+        perform: Callable[[Step], object],
+        *,
+        max_in_flight: int,
+        leave_after: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._run = run
+        self._perform = perform
+        self._max_in_flight = max_in_flight
+        self._leave_after = leave_after
+        self._clock = clock or Clock()
+        self._answers: SimpleQueue[Answer] = SimpleQueue()
+        self._in_flight: set[Step] = set()
+
+    def drive(self) -> float | None:
+        """
+        Take steps until all is done.
+
+        An exception from outside (a kill signal, a time-out of the task, Ctrl-C) stops the sending, waits for what is
+        in flight, records it, and is raised again.
+
+        :return: ``None`` when all is done, or the moment from which to go on, with nothing in flight
+        """
+        with ThreadPoolExecutor(self._max_in_flight, thread_name_prefix="lucca") as pool:
+            try:
+                return self._loop(pool)
+            except BaseException as error:
+                self._run.stop(f"the task was interrupted ({type(error).__name__})")
+                pool.shutdown()
+                while not self._answers.empty():
+                    self._collect(0)
+                raise
+
+    def stop(self, reason: str) -> None:
+        """Send nothing more. Safe to call from a signal handler: it also wakes the waiting thread."""
+        self._run.stop(reason)
+        self._answers.put(None)
+
+    def _loop(self, pool: ThreadPoolExecutor) -> float | None:
+        leaving = False
+        while True:
+            now = self._clock.now()
+            full = leaving or len(self._in_flight) >= self._max_in_flight
+            step = Pause(None) if full else self._run.next(now)
+            if isinstance(step, Step):
+                self._in_flight.add(step)
+                pool.submit(self._take, step)
+            elif step is None:
+                return None
+            elif self._worth_leaving(step, now):
+                if not self._in_flight:
+                    return step.burst
+                leaving = True
+            else:
+                self._collect(None if step.until is None else max(0.0, step.until - now))
+                leaving = leaving and bool(self._in_flight)
+
+    def _worth_leaving(self, pause: Pause, now: float) -> bool:
+        return self._leave_after is not None and pause.until is not None and pause.burst - now >= self._leave_after
+
+    def _take(self, step: Step) -> None:
+        try:
+            answer = self._perform(step)
+        except LuccaError as error:
+            answer = error
+        except Exception as error:
+            log.exception("Unexpected error while asking Lucca about %s.", step)
+            answer = LuccaInDoubtError(f"unexpected {type(error).__name__}: {error}", purchase_id=step.purchase_id)
+        self._answers.put((step, answer))
+
+    def _collect(self, seconds: float | None) -> None:
+        received = self._clock.wait(self._answers, seconds)
+        if received is not None:
+            step, answer = received
+            self._run.answered(step, answer, self._clock.now())
+            self._in_flight.discard(step)

@@ -1,0 +1,88 @@
+"""Outcomes, and the report that a task hands to the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypedDict
+
+__all__ = ["ALREADY_CLOSED", "CLOSED", "Outcome", "Rejected", "Report", "Unresolved", "build_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    How it ended for one purchase.
+
+    :param state: ``closed`` (by this task), ``already_closed``, ``rejected`` (Lucca refused it) or ``unresolved``
+        (not known, or not reached)
+    :param status: HTTP status of the refusal
+    :param title: ``title`` of Lucca's problem details
+    :param detail: ``detail`` of Lucca's problem details; for ``unresolved`` the reason
+    """
+
+    state: str
+    status: int | None = None
+    title: str | None = None
+    detail: str | None = None
+
+    def __str__(self) -> str:
+        """Say it for a log line."""
+        if self.state != "rejected":
+            return f"{self.state}: {self.detail}" if self.detail else self.state
+        reason = ": ".join(part for part in (self.title, self.detail) if part)
+        return f"rejected by Lucca ({self.status}{' ' + reason if reason else ''})"
+
+
+CLOSED = Outcome("closed")
+ALREADY_CLOSED = Outcome("already_closed")
+
+
+class Rejected(TypedDict):
+    """A purchase that Lucca refused to close, with Lucca's own words."""
+
+    id: int
+    status: int | None
+    title: str | None
+    detail: str | None
+
+
+class Unresolved(TypedDict):
+    """A purchase that may be open or closed, and why that is not known."""
+
+    id: int
+    reason: str
+
+
+class Report(TypedDict):
+    """Every purchase that was asked for, once, in the order asked for within each list."""
+
+    closed: list[int]
+    already_closed: list[int]
+    rejected: list[Rejected]
+    unresolved: list[Unresolved]
+
+
+def build_report(purchase_ids: Iterable[int], outcomes: Mapping[int, Outcome]) -> Report:
+    """Sort the purchases by their outcome. One without an outcome is ``unresolved``: none is ever left out."""
+    report = Report(closed=[], already_closed=[], rejected=[], unresolved=[])
+    for purchase_id in purchase_ids:
+        outcome = outcomes.get(purchase_id)
+        if outcome is None:
+            report["unresolved"].append({"id": purchase_id, "reason": "not reached"})
+        elif outcome.state == "closed":
+            report["closed"].append(purchase_id)
+        elif outcome.state == "already_closed":
+            report["already_closed"].append(purchase_id)
+        elif outcome.state == "rejected":
+            report["rejected"].append(
+                {
+                    "id": purchase_id,
+                    "status": outcome.status,
+                    "title": outcome.title,
+                    "detail": outcome.detail,
+                }
+            )
+        else:
+            report["unresolved"].append({"id": purchase_id, "reason": outcome.detail or "unknown"})
+    return report
