@@ -1,0 +1,39 @@
+"""The sliding request limit of a tenant."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class SlidingWindow:
+    """Says whether one more request fits into the window that ends now.
+
+    :param limit: requests allowed in any window; 0 for no limit.
+    :param window: length of the window in seconds.
+    :raises ValueError: if the limit is negative or the window is not positive.
+    """
+
+    def __init__(self, limit: int, window: float) -> None:
+        if limit < 0:
+            raise ValueError(f"limit is {limit}: it must be 0 (no limit) or more")
+        if not window > 0:
+            raise ValueError(f"window is {window}: it must be more than 0 seconds")
+        self.limit = limit
+        self.window = window
+        self._seen: deque[float] = deque()
+
+    def used(self, now: float) -> int:
+        """Return how many counted requests lie in the window that ends at ``now``."""
+        while self._seen and now - self._seen[0] >= self.window:
+            self._seen.popleft()
+        return len(self._seen)
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until there is room for a request: 0 if there is room at ``now``."""
+        if not self.limit or self.used(now) < self.limit:
+            return 0.0
+        return self._seen[0] + self.window - now
+
+    def count(self, now: float) -> None:
+        """Count a request that was let in at ``now``."""
+        self._seen.append(now)
