@@ -20,8 +20,8 @@ from lucca_provider.closing.run import ClosingRun, Kind, Page, Pause, Step
 from lucca_provider.closing.window import Window
 
 __all__ = [
-    "ClosingRun",
     "Clock",
+    "ClosingRun",
     "Driver",
     "Entry",
     "InvalidInputError",

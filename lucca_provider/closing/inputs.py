@@ -108,7 +108,7 @@ def _items(value: object, name: str) -> Iterable[object]:
         if len(value) == 1:
             return [value]
         raise InvalidInputError(
-            f"{name} is a mapping with the keys {_shown(list(value))}. Pass the ids themselves, such as one of its values."
+            f"{name} is a mapping with the keys {_shown(list(value))}. Pass the ids alone, such as one of its values."
         )
     if isinstance(value, (bytes, bytearray, memoryview)):
         raise InvalidInputError(f"{name}: {_shown(value)} is binary. Pass a list of ids or text.")
@@ -184,6 +184,6 @@ def _is_integer(item: Any) -> bool:
 def _shown(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever a foreign __repr__ raises, the user gets our error
         text = f"<{type(value).__name__}>"
     return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"

@@ -513,7 +513,8 @@ class ClosingRun:
                 listing.wanted = False
                 log.info("The purchases list cannot be used (%s); asking for each purchase instead.", answer)
             return
-        assert isinstance(answer, Page)
+        if not isinstance(answer, Page):
+            raise TypeError(f"a list step is answered by a Page, not {answer!r}")
         listing.pages += 1
         listing.failures = 0
         unknown = {purchase_id for purchase_id in self._fresh if purchase_id not in self._listed}
@@ -586,8 +587,8 @@ class ClosingRun:
         )
 
     def _restore(self, progress: Mapping[str, Any]) -> None:
-        self.outcomes.update({purchase_id: CLOSED for purchase_id in progress["closed"]})
-        self.outcomes.update({purchase_id: ALREADY_CLOSED for purchase_id in progress["already_closed"]})
+        self.outcomes.update(dict.fromkeys(progress["closed"], CLOSED))
+        self.outcomes.update(dict.fromkeys(progress["already_closed"], ALREADY_CLOSED))
         for rejected in progress["rejected"]:
             reason = {name: rejected[name] for name in ("status", "title", "detail")}
             self.outcomes[rejected["id"]] = Outcome("rejected", **reason)

@@ -1,0 +1,61 @@
+"""What Airflow learns about this provider, in one dict that serves 2.11 to 3.3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lucca_provider import __version__
+
+__all__ = ["CONNECTION_FIELDS", "FIELD_BEHAVIOUR", "get_provider_info"]
+
+CONNECTION_FIELDS: dict[str, Any] = {
+    "requests_per_minute": {
+        "label": "Requests per minute",
+        "description": "Share of the tenant's 50 requests a minute that one task may use. Default 45.",
+        "schema": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "timeout": {
+        "label": "Time-out in seconds",
+        "description": "How long to wait for an answer. Default 10, longer than the 5 after which Lucca gives up.",
+        "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 3600},
+    },
+    "allow_insecure_http": {
+        "label": "Allow http",
+        "description": "Allow Schema http to a host that is not this machine. For test servers only.",
+        "schema": {"type": ["boolean", "null"], "default": False},
+    },
+}
+"""The extras of a connection, as Airflow 3.2+ reads them; the hook makes the older form's widgets from the same."""
+
+FIELD_BEHAVIOUR: dict[str, Any] = {
+    "hidden-fields": ["login", "extra"],
+    "relabeling": {"host": "Tenant", "password": "API key", "schema": "Schema (https or http)"},
+    "placeholders": {
+        "host": "acme.ilucca.net",
+        "password": "the key alone, or: lucca application=…",
+        "port": "443",
+        "schema": "https",
+        "requests_per_minute": "45",
+        "timeout": "10",
+    },
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's description (schema: ``provider_info.schema.json`` in Airflow)."""
+    return {
+        "package-name": "airflow-provider-lucca",
+        "name": "Lucca",
+        "description": "`Lucca Invoices <https://www.luccasoftware.com>`__: close purchases.",
+        "versions": [__version__],
+        "connection-types": [
+            {
+                "connection-type": "lucca",
+                "hook-class-name": "lucca_provider.hooks.lucca.LuccaHook",
+                "hook-name": "Lucca",
+                "conn-fields": CONNECTION_FIELDS,
+                "ui-field-behaviour": FIELD_BEHAVIOUR,
+            }
+        ],
+        "extra-links": ["lucca_provider.links.lucca.LuccaInvoicesLink"],
+    }

@@ -1,0 +1,210 @@
+"""Reads the fields of an Airflow connection into a tenant that requests can be sent to."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from lucca_provider.exceptions import LuccaConfigurationError
+
+__all__ = ["Tenant"]
+
+DEFAULT_REQUESTS_PER_MINUTE = 45
+"""Of the 50 that Lucca allows all clients of a tenant together, so that others have some room."""
+DEFAULT_TIMEOUT = 10.0
+"""Seconds; longer than the 5 after which Lucca itself gives up, so that its own answer is heard."""
+
+_KEY_PREFIX = re.compile(r"lucca\s+application\s*=\s*", re.IGNORECASE)
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_ENVIRONMENTS = (
+    ("production", re.compile(r"[^.]+\.ilucca\.(net|ch)")),
+    ("test", re.compile(r"[^.]+\.ilucca-test\.(net|ch)")),
+    ("demo", re.compile(r"[^.]+\.ilucca-demo\.(net|ch)")),
+    ("sandbox", re.compile(r"[^.]+-[^.-]+\.sandbox\.(eu1|eu2|ch1)\.luccasoftware\.com")),
+)
+
+
+class _Connection(Protocol):
+    @property
+    def conn_id(self) -> str | None: ...
+    @property
+    def host(self) -> str | None: ...
+    @property
+    def port(self) -> int | None: ...
+    @property
+    def schema(self) -> str | None: ...
+    @property
+    def password(self) -> str | None: ...
+    @property
+    def extra_dejson(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """
+    One Lucca tenant and how to talk to it.
+
+    :param base_url: scheme, host and port, without a slash at the end
+    :param host: host name without port
+    :param api_key: the key alone, never shown by ``repr``
+    :param requests_per_minute: the share of the tenant's limit that a task may use
+    :param timeout: seconds to wait for an answer
+    """
+
+    base_url: str
+    host: str
+    api_key: str = field(repr=False)
+    requests_per_minute: int
+    timeout: float
+
+    @classmethod
+    def from_connection(cls, connection: _Connection) -> Tenant:
+        """
+        Read a connection.
+
+        :raises LuccaConfigurationError: naming the connection id and the field; nothing has been sent
+        """
+        return _Reader(connection).tenant()
+
+    @property
+    def environment(self) -> str:
+        """``production``, ``test``, ``demo``, ``sandbox``, or ``other`` for a host that Lucca does not document."""
+        host = self.host.lower()
+        return next((name for name, pattern in _ENVIRONMENTS if pattern.fullmatch(host)), "other")
+
+
+class _Reader:
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
+        extra = connection.extra_dejson
+        if not isinstance(extra, dict):
+            raise self._error("Extra", "must be a JSON object")
+        self._extra = extra
+
+    def tenant(self) -> Tenant:
+        scheme, host, port = self._address()
+        return Tenant(
+            base_url=f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}",
+            host=host,
+            api_key=self._api_key(),
+            requests_per_minute=self._requests_per_minute(),
+            timeout=self._timeout(),
+        )
+
+    def _error(self, field_name: str, problem: str) -> LuccaConfigurationError:
+        return LuccaConfigurationError(f"Connection {self._connection.conn_id!r}: {field_name} {problem}.")
+
+    def _address(self) -> tuple[str, str, int | None]:
+        given = self._connection.host or ""
+        if not given:
+            raise self._error("Host", "is empty; give the tenant, such as acme.ilucca.net")
+        if given != given.strip() or re.search(r"[\s\x00-\x1f\x7f]", given):
+            raise self._error("Host", f"{given!r} contains white space; remove it")
+        pasted_scheme, separator, rest = given.rpartition("://")
+        try:
+            url = urlsplit(f"//{rest}")
+            host, pasted_port = url.hostname or "", url.port
+        except ValueError as error:
+            raise self._error("Host", f"{given!r} is not a host name ({error})") from None
+        if "@" in rest:
+            # Not shown: what stands before the @ may be a password.
+            raise self._error("Host", "contains user info (something before an @); give the host name alone")
+        if url.path not in ("", "/") or url.query or url.fragment or "?" in rest or "#" in rest:
+            raise self._error("Host", f"{given!r} has a path, a query or a fragment; give the host name alone")
+        if not _HOST.fullmatch(host) and not _is_address(host):
+            raise self._error("Host", f"{given!r} is not a host name")
+        return self._scheme(pasted_scheme if separator else None, host), host, self._port(pasted_port)
+
+    def _scheme(self, pasted: str | None, host: str) -> str:
+        schema = (self._connection.schema or "").strip().lower()
+        if pasted is not None and schema and pasted.lower() != schema:
+            raise self._error("Schema", f"is {schema!r}, but Host starts with {pasted}://; leave one of them out")
+        scheme = (pasted.lower() if pasted is not None else schema) or "https"
+        if scheme not in ("https", "http"):
+            raise self._error("Schema", f"{scheme!r} is neither https nor http; leave it empty for https")
+        if scheme == "http" and not _is_loopback(host) and not self._allow_insecure_http():
+            raise self._error(
+                "Schema",
+                "http would send the API key in clear text; use https, or, for a test server only, set the extra "
+                "allow_insecure_http to true",
+            )
+        return scheme
+
+    def _port(self, pasted: int | None) -> int | None:
+        port = self._connection.port
+        if port and pasted and int(port) != pasted:
+            raise self._error("Port", f"is {port}, but Host ends with :{pasted}; leave one of them out")
+        port = port or pasted
+        if port is not None and not 1 <= int(port) <= 65535:
+            raise self._error("Port", f"{port} is not from 1 to 65535")
+        return int(port) if port else None
+
+    def _api_key(self) -> str:
+        # The value is never shown, whatever is wrong with it.
+        key = self._connection.password or ""
+        prefix = _KEY_PREFIX.match(key)
+        key = key[prefix.end() :] if prefix else key
+        if not key:
+            raise self._error("Password", "is empty; it must hold the API key of Lucca")
+        if not re.fullmatch(r"[\x21-\x7e]+", key):
+            raise self._error(
+                "Password",
+                "contains white space, a control character or a letter outside ASCII; paste the API key alone",
+            )
+        return key
+
+    def _requests_per_minute(self) -> int:
+        value = self._extra.get("requests_per_minute")
+        if value is None or value == "":
+            return DEFAULT_REQUESTS_PER_MINUTE
+        number = _number(value)
+        if number is None or number != int(number) or not 1 <= number <= 1_000_000:
+            raise self._error("extra requests_per_minute", f"{value!r} is not a whole number of 1 or more")
+        return int(number)
+
+    def _timeout(self) -> float:
+        value = self._extra.get("timeout")
+        if value is None or value == "":
+            return DEFAULT_TIMEOUT
+        number = _number(value)
+        if number is None or not 0 < number <= 3600:
+            raise self._error("extra timeout", f"{value!r} is not a number of seconds above 0 and up to 3600")
+        return number
+
+    def _allow_insecure_http(self) -> bool:
+        value = self._extra.get("allow_insecure_http")
+        if value is None or value == "":
+            return False
+        text = str(value).strip().lower()
+        if text not in ("true", "false", "1", "0", "yes", "no"):
+            raise self._error("extra allow_insecure_http", f"{value!r} is neither true nor false")
+        return text in ("true", "1", "yes")
+
+
+def _number(value: object) -> float | None:
+    """Read a number of an extra: the URI form of a connection has only text."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    return _is_address(host) and ipaddress.ip_address(host).is_loopback

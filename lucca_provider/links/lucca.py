@@ -1,0 +1,31 @@
+"""Links from a task to Lucca's own pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
+
+__all__ = ["LuccaInvoicesLink"]
+
+INVOICES_PATH = "/cleemy-procurement"
+"""Where the Invoices module lives. Lucca documents it for the API only; the page's own address is not documented."""
+
+
+class LuccaInvoicesLink(BaseOperatorLink):
+    """Opens the tenant's Lucca Invoices."""
+
+    name = "Lucca Invoices"
+    xcom_key = "lucca_invoices_url"
+
+    @staticmethod
+    def address(base_url: str) -> str:
+        """Return the address of a tenant's Lucca Invoices."""
+        return f"{base_url}{INVOICES_PATH}"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address that the operator pushed when it started, or an empty text before that."""
+        return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")

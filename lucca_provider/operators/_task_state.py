@@ -1,0 +1,67 @@
+"""The ledger in Airflow's task state store (3.3 and later): what a retry, a clear or a killed worker goes on from."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from lucca_provider.closing import Entry
+
+__all__ = ["TaskStateLedger"]
+
+_STARTED = "lucca_closing"
+
+
+class TaskStateStore(Protocol):
+    """The part of ``context["task_state_store"]`` that the ledger uses."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key."""
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        """Keep the value of a key."""
+
+
+class TaskStateLedger:
+    """
+    Keeps a small entry for each purchase, under a key of its own: two writes a purchase, none of which grows.
+
+    All tries of one task instance share the store. A try that Airflow has replaced cannot write to it, so writing the
+    intent before the POST also keeps such a leftover process from posting.
+
+    :param store: Airflow's task state store
+    :param first_try: whether nothing can have been sent before this try
+    """
+
+    def __init__(self, store: TaskStateStore, *, first_try: bool) -> None:
+        # Only where the store exists does Airflow have this name.
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
+        self._never_expire = NEVER_EXPIRE
+        self._store = store
+        started = store.get(_STARTED)
+        self._empty = started is None
+        if started is None:
+            started = {"complete": first_try}
+            self._set(_STARTED, started)
+        self._complete = bool(started["complete"])
+
+    @property
+    def complete(self) -> bool:
+        """Whether the ledger was there from the first try on, so that no entry means never sent."""
+        return self._complete
+
+    def read(self, purchase_id: int) -> Entry | None:
+        """Return the entry of a purchase, or ``None``."""
+        entry: Entry | None = None if self._empty else self._store.get(_key(purchase_id))
+        return entry
+
+    def write(self, purchase_id: int, entry: Entry) -> None:
+        """Keep an entry. Raises what the store raises."""
+        self._set(_key(purchase_id), dict(entry))
+
+    def _set(self, key: str, value: dict[str, Any]) -> None:
+        self._store.set(key, value, retention=self._never_expire)
+
+
+def _key(purchase_id: int) -> str:
+    return f"purchase_{purchase_id}"

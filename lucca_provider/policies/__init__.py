@@ -1,0 +1,1 @@
+"""Policies: how tasks that use Lucca are retried."""
