@@ -1,0 +1,77 @@
+"""Gives the tests an Airflow of their own: a home, a database and settings that touch nothing of the user's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HOME = Path(tempfile.mkdtemp(prefix="lucca-tests-"))
+
+for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AIRFLOW__"))]:
+    del os.environ[name]
+os.environ |= {
+    "AIRFLOW_HOME": str(HOME),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__FERNET_KEY": "mA4hhCJ1jmvjMr4sPTdvnVDuRgNq4zYrN5hHhTQWbCg=",
+    "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME / 'airflow.db'}",
+    "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",
+}
+
+from airflow import __version__ as airflow_version  # noqa: E402
+
+AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
+
+
+def pytest_report_header() -> str:
+    return f"airflow: {airflow_version}"
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> Iterator[None]:
+    """Make Airflow's database, once for all tests."""
+    subprocess.run(
+        [sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, env=os.environ
+    )
+    yield
+
+
+@pytest.fixture
+def run_dag(airflow_db: None) -> Callable[..., Any]:
+    """Run a DAG of a test with ``dag.test()``, and return its run."""
+
+    def run(dag: Any, **kwargs: Any) -> Any:
+        if AIRFLOW >= (3, 0):
+            _register(dag)
+        return dag.test(**kwargs)
+
+    return run
+
+
+def _register(dag: Any) -> None:
+    """Write a DAG that stands in no DAG folder to the database, where Airflow 3 looks for it."""
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG, SerializedDAG
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.merge(DagBundleModel(name="tests"))
+        session.flush()
+        lazy = LazyDeserializedDAG.from_dag(dag)
+        SerializedDAG.bulk_write_to_db("tests", None, [lazy], session=session)
+        SerializedDagModel.write_dag(lazy, bundle_name="tests", session=session)
