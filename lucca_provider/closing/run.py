@@ -56,8 +56,8 @@ MAX_PAUSE = 600.0
 """Seconds that the run itself waits at Lucca's word; asked for more, it ends and leaves that to the task's retry."""
 STREAK = 5
 """403s or 404s in a row, with nothing closed, that say more about the key or the host than about purchases."""
-BURST_SPREAD = 10.0
-"""Seconds that a burst may take, see :meth:`Window.burst_at`."""
+BURST_SPREAD = 1 / 6
+"""Share of the window that a burst may take, see :meth:`Window.burst_at`."""
 MIN_LISTED = 10
 """Purchases to look at from which the list is tried before single GETs."""
 PROGRESS_SECONDS = 60.0
@@ -288,7 +288,8 @@ class ClosingRun:
         when = max(ready, self._paused_until, room)
         if when <= now:
             return step
-        burst = self._window.burst_at(now, len(self.purchase_ids) - len(self.outcomes), BURST_SPREAD)
+        left = len(self.purchase_ids) - len(self.outcomes)
+        burst = self._window.burst_at(now, left, BURST_SPREAD * self._window.seconds)
         return Pause(when, max(when, burst) if room > now else when)
 
     def _candidate(self, now: float) -> tuple[Step, float] | None:

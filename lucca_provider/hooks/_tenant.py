@@ -15,6 +15,8 @@ __all__ = ["Tenant"]
 
 DEFAULT_REQUESTS_PER_MINUTE = 45
 """Of the 50 that Lucca allows all clients of a tenant together, so that others have some room."""
+DEFAULT_WINDOW_SECONDS = 60.0
+"""Length of Lucca's sliding window. The extra ``window_seconds`` shortens it for a sandbox that does the same."""
 DEFAULT_TIMEOUT = 10.0
 """Seconds; longer than the 5 after which Lucca itself gives up, so that its own answer is heard."""
 
@@ -52,6 +54,7 @@ class Tenant:
     :param host: host name without port
     :param api_key: the key alone, never shown by ``repr``
     :param requests_per_minute: the share of the tenant's limit that a task may use
+    :param window_seconds: length of the limit's sliding window, in which ``requests_per_minute`` requests may go out
     :param timeout: seconds to wait for an answer
     """
 
@@ -59,6 +62,7 @@ class Tenant:
     host: str
     api_key: str = field(repr=False)
     requests_per_minute: int
+    window_seconds: float
     timeout: float
 
     @classmethod
@@ -92,7 +96,8 @@ class _Reader:
             host=host,
             api_key=self._api_key(),
             requests_per_minute=self._requests_per_minute(),
-            timeout=self._timeout(),
+            window_seconds=self._seconds("window_seconds", DEFAULT_WINDOW_SECONDS),
+            timeout=self._seconds("timeout", DEFAULT_TIMEOUT),
         )
 
     def _error(self, field_name: str, problem: str) -> LuccaConfigurationError:
@@ -166,13 +171,13 @@ class _Reader:
             raise self._error("extra requests_per_minute", f"{value!r} is not a whole number of 1 or more")
         return int(number)
 
-    def _timeout(self) -> float:
-        value = self._extra.get("timeout")
+    def _seconds(self, name: str, default: float) -> float:
+        value = self._extra.get(name)
         if value is None or value == "":
-            return DEFAULT_TIMEOUT
+            return default
         number = _number(value)
         if number is None or not 0 < number <= 3600:
-            raise self._error("extra timeout", f"{value!r} is not a number of seconds above 0 and up to 3600")
+            raise self._error(f"extra {name}", f"{value!r} is not a number of seconds above 0 and up to 3600")
         return number
 
     def _allow_insecure_http(self) -> bool:

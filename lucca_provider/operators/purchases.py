@@ -41,10 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ClosePurchaseOperator"]
 
-WINDOW_SECONDS = 60.0
-"""Length of Lucca's sliding window."""
-LEAVE_AFTER = 10.0
-"""Seconds of waiting from which a deferrable task leaves its worker; coming back costs a few."""
+LEAVE_AFTER = 1 / 6
+"""Share of the window from which a deferrable task leaves its worker: 10 of 60 seconds. Coming back costs a few."""
 MAX_IN_FLIGHT = 32
 NAMED_IN_ERROR = 50
 """Purchases that an error names; the report has them all."""
@@ -150,7 +148,7 @@ class ClosePurchaseOperator(BaseOperator):
         run = ClosingRun(
             purchase_ids,
             ledger=self._ledger(context, first_try=first_try),
-            window=Window(hook.tenant.requests_per_minute, WINDOW_SECONDS),
+            window=Window(hook.tenant.requests_per_minute, hook.tenant.window_seconds),
             on_outcome=partial(_count, hook.environment),
             progress=progress,
             retry_rejected=_was_cleared(ti, self.retries or 0),
@@ -159,7 +157,7 @@ class ClosePurchaseOperator(BaseOperator):
             run,
             partial(_perform, hook, comment, closing_date),
             max_in_flight=self.max_in_flight,
-            leave_after=LEAVE_AFTER if self.deferrable else None,
+            leave_after=LEAVE_AFTER * hook.tenant.window_seconds if self.deferrable else None,
         )
         try:
             moment = self._driver.drive()
