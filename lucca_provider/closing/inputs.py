@@ -7,9 +7,9 @@ import datetime
 import json
 import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import SupportsIndex, TypeGuard
 
 __all__ = ["MAX_PURCHASE_ID", "InvalidInputError", "parse_closing_date", "parse_comment", "parse_purchase_ids"]
 
@@ -144,7 +144,7 @@ def _items_of_text(text: str, name: str) -> Iterable[object]:
 def _purchase_id(item: object) -> int:
     if isinstance(item, Mapping):
         item = _only_column(list(item.values()))
-    elif isinstance(item, Sequence) and not isinstance(item, (str, bytes, bytearray, memoryview, range)):
+    elif isinstance(item, Collection) and not isinstance(item, (str, bytes, bytearray)) and not _is_integer(item):
         item = _only_column(list(item))
     number = _integer(item)
     if not 1 <= number <= MAX_PURCHASE_ID:
@@ -161,8 +161,9 @@ def _only_column(columns: list[object]) -> object:
 def _integer(item: object) -> int:
     if item is None:
         raise InvalidInputError("None (the upstream task returned nothing)")
-    if isinstance(item, bool):
-        raise InvalidInputError(f"{item} is a boolean")
+    if type(item).__name__ in ("bool", "bool_"):
+        # Python's is an int, and numpy's was one before 2.0.
+        raise InvalidInputError(f"{_shown(item)} is a boolean")
     if isinstance(item, str):
         if re.fullmatch(r"[0-9]{1,30}", item.strip()):
             return int(item)
@@ -172,13 +173,16 @@ def _integer(item: object) -> int:
             return int(item)
         raise InvalidInputError(f"{_shown(item)} is not a whole number")
     if _is_integer(item):
-        return operator.index(item)  # type: ignore[arg-type]
+        return operator.index(item)
     raise InvalidInputError(f"{_shown(item)} is of type {type(item).__name__}")
 
 
-def _is_integer(item: Any) -> bool:
-    # An array of one element answers operator.index too, but it is a collection.
-    return hasattr(type(item), "__index__") and not hasattr(type(item), "__len__")
+def _is_integer(item: object) -> TypeGuard[SupportsIndex]:
+    try:
+        operator.index(item)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
 
 
 def _shown(value: object) -> str:

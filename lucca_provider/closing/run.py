@@ -185,6 +185,8 @@ class ClosingRun:
         self._closed = 0
         self._now = 0.0
         self._reported_at: float | None = None
+        # What an earlier try had in flight when it died may still take effect, and no ledger tells which it was.
+        self._settle_first = progress is None and not ledger.complete
         if progress is not None:
             self._restore(progress)
         self._fresh = deque(
@@ -203,6 +205,8 @@ class ClosingRun:
         :param now: seconds since the epoch, never going back
         :return: a step to take, a pause to make, or ``None`` when all is done
         """
+        if not self._now and self._settle_first:
+            self._paused_until = now + SETTLE_SECONDS
         self._now = now
         if self.stopped is None:
             self._report_progress()

@@ -1,0 +1,241 @@
+"""What users hand over, in the shapes that XCom has."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+from collections import UserList, deque, namedtuple
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pendulum
+import pytest
+
+from lucca_provider.closing import InvalidInputError, parse_closing_date, parse_comment, parse_purchase_ids
+
+
+class Lazy(Sequence):
+    """Like Airflow's lazy XCom sequence: a sequence that is no list."""
+
+    def __init__(self, *items: object) -> None:
+        self.items = items
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+class Number(enum.IntEnum):
+    THREE = 3
+
+
+Row = namedtuple("Row", "purchase_id")
+
+
+@pytest.mark.parametrize(
+    ("value", "ids"),
+    [
+        (7, [7]),
+        ("7", [7]),
+        (" 7 ", [7]),
+        ("007", [7]),
+        (2**31 - 1, [2147483647]),
+        ([3, 1, 2], [3, 1, 2]),
+        ((3, 1), [3, 1]),
+        ({5}, [5]),
+        (frozenset({5}), [5]),
+        (range(1, 4), [1, 2, 3]),
+        (iter([1, 2]), [1, 2]),
+        ((number for number in (1, 2)), [1, 2]),
+        (deque([1]), [1]),
+        (UserList([1]), [1]),
+        ({1: "a", 2: "b"}.keys(), [1, 2]),
+        ([1, 2, 1, "2", 3], [1, 2, 3]),
+        (["1", " 2 "], [1, 2]),
+        ([Decimal(1), Decimal("2.00"), Decimal("3E+2")], [1, 2, 300]),
+        (Decimal(4), [4]),
+        (np.int64(4), [4]),
+        (np.array(4), [4]),
+        (np.array([4, 5], dtype=np.uint8), [4, 5]),
+        (np.array([[4], [5]]), [4, 5]),
+        ([np.int32(4)], [4]),
+        ([Number.THREE], [3]),
+        ([(1,), (2,)], [1, 2]),
+        ([[1], ["2"]], [1, 2]),
+        ([Row(1)], [1]),
+        ([{"id": 1}, {"id": Decimal(2)}], [1, 2]),
+        ({"id": 1}, [1]),
+        (Lazy(1, 2), [1, 2]),
+        (Lazy([1], [2]), [1, 2]),
+        ("[1, 2]", [1, 2]),
+        (' ["1", "2"] ', [1, 2]),
+        ("[[1], [2]]", [1, 2]),
+        ('[{"id": 1}]', [1]),
+        ("[(1,), (2,)]", [1, 2]),
+        ("['1', '2']", [1, 2]),
+        ("[Decimal('1')]", None),
+        ("1,2 , 3", [1, 2, 3]),
+        ([], []),
+        ((), []),
+        ("[]", []),
+        (Lazy(), []),
+        (iter(()), []),
+    ],
+)
+def test_ids_are_read_from_what_xcom_hands_over(value, ids):
+    if ids is None:
+        with pytest.raises(InvalidInputError, match="neither a JSON list"):
+            parse_purchase_ids(value)
+    else:
+        assert parse_purchase_ids(value) == ids
+        assert all(type(purchase_id) is int for purchase_id in ids)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "purchase_ids is None: the upstream task returned nothing"),
+        ("None", "the upstream task returned nothing"),
+        ("", "purchase_ids is empty text"),
+        ("  ", "purchase_ids is empty text"),
+        ([None], "item 1: None .the upstream task returned nothing"),
+        (True, "item 1: True is a boolean"),
+        ([1, False], "item 2: False is a boolean"),
+        ([np.True_], "item 1: .*True.* is a boolean"),
+        (1.0, "item 1: 1.0 is of type float"),
+        ([1.5], "item 1: 1.5 is of type float"),
+        ([float("nan")], "item 1: nan is of type float"),
+        (np.float64(1), "is of type float64"),
+        (np.array([1.0]), "is of type float64"),
+        (0, "item 1: 0 is out of range"),
+        (-1, "item 1: -1 is out of range"),
+        (2**31, "item 1: 2147483648 is out of range"),
+        (10**400, "out of range"),
+        ("-1", "item 1: '-1' is not a number"),
+        ("+1", "is not a number"),
+        ("1.0", "is not a number"),
+        ("1e3", "is not a number"),
+        ("1_000", "is not a number"),
+        ("0x10", "is not a number"),
+        ("٣", "is not a number"),
+        ("1,,2", "item 2: '' is not a number"),
+        ("1;2", "is not a number"),
+        ("9" * 40, "is not a number"),
+        ("nothing", "item 1: 'nothing' is not a number"),
+        (["1,2"], "item 1: '1,2' is not a number"),
+        ([Decimal("1.5")], "is not a whole number"),
+        ([Decimal("NaN")], "is not a whole number"),
+        ([Decimal("Infinity")], "is not a whole number"),
+        ([Decimal("1E+999999")], "is not a whole number"),
+        ([Decimal(0)], "is out of range"),
+        ([(1, 2)], "item 1: a row of 2 columns"),
+        ([()], "item 1: a row of 0 columns"),
+        ([{"id": 1, "name": "x"}], "item 1: a row of 2 columns"),
+        ([[[1]]], "is of type list"),
+        ([{"id": [1]}], "is of type list"),
+        ({"closable": [1], "blocked": []}, "purchase_ids is a mapping with the keys"),
+        ({}, "purchase_ids is a mapping"),
+        (b"12", "is binary"),
+        (bytearray(b"12"), "is binary"),
+        ([b"12"], "is of type bytes"),
+        (object(), "item 1: .object object"),
+        ([Unprintable()], "item 1: <Unprintable> is of type Unprintable"),
+        (datetime.date(2026, 1, 1), "is of type date"),
+        ("[1, 2", "neither a JSON list"),
+        ("[" * 100_000, "neither a JSON list"),
+        ("{1: 2, 3: 4}", "is a mapping with the keys"),
+        ("[1.0]", "item 1: 1.0 is of type float"),
+        ("[true]", "item 1: True is a boolean"),
+        ("[null]", "item 1: None"),
+        ("{{ ti.xcom_pull('x') }}", "neither a JSON list"),
+    ],
+)
+def test_what_is_no_id_is_refused_with_its_value_and_position(value, message):
+    with pytest.raises(InvalidInputError, match=message):
+        parse_purchase_ids(value)
+
+
+def test_all_offenders_are_listed_at_once_up_to_ten():
+    with pytest.raises(InvalidInputError) as raised:
+        parse_purchase_ids([1, *([0] * 12), 2])
+    message = str(raised.value)
+    assert "12 value(s) are not purchase ids" in message
+    assert "item 2: 0" in message
+    assert "item 11: 0" in message
+    assert "item 12" not in message
+    assert "and 2 more" in message
+
+
+def test_an_error_shows_the_start_of_a_long_value_only():
+    with pytest.raises(InvalidInputError) as raised:
+        parse_purchase_ids(["x" * 10_000])
+    assert len(str(raised.value)) < 400
+
+
+def test_an_error_names_the_argument():
+    with pytest.raises(InvalidInputError, match="^ids is None"):
+        parse_purchase_ids(None, name="ids")
+
+
+@pytest.mark.parametrize(
+    ("value", "day"),
+    [
+        (None, None),
+        (datetime.date(2026, 1, 31), "2026-01-31"),
+        (datetime.datetime(2026, 1, 31, 23, 59), "2026-01-31"),
+        (datetime.datetime(2026, 1, 31, 23, 59, tzinfo=datetime.timezone(datetime.timedelta(hours=-9))), "2026-01-31"),
+        (pendulum.datetime(2026, 1, 31, 0, 30, tz="Europe/Paris"), "2026-01-31"),
+        (pendulum.date(2026, 1, 31), "2026-01-31"),
+        ("2026-01-31", "2026-01-31"),
+        (" 2026-01-31 ", "2026-01-31"),
+        ("2028-02-29", "2028-02-29"),
+    ],
+)
+def test_a_closing_date_is_a_day_of_the_calendar(value, day):
+    assert parse_closing_date(value) == day
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-02-30",
+        "2026-13-01",
+        "20260131",
+        "2026-1-31",
+        "31/01/2026",
+        "2026-01-31T00:00:00",
+        "2026-01-31 00:00:00+00:00",
+        "2026-W05-6",
+        "",
+        "None",
+        20260131,
+        1769817600.0,
+        datetime.time(1),
+        ["2026-01-31"],
+        b"2026-01-31",
+        "２０２６-01-31",
+    ],
+)
+def test_what_is_no_day_is_refused_with_its_value(value):
+    with pytest.raises(InvalidInputError, match="closing_date: "):
+        parse_closing_date(value)
+
+
+@pytest.mark.parametrize("value", [None, "", "Validé ✓\nthe second line"])
+def test_a_comment_is_text(value):
+    assert parse_comment(value) == value
+
+
+@pytest.mark.parametrize(("value", "message"), [(5, "5 is not text"), (b"x", "is not text"), ("\ud800", "not valid")])
+def test_what_is_no_text_is_refused(value, message):
+    with pytest.raises(InvalidInputError, match=f"comment: .*{message}"):
+        parse_comment(value)
