@@ -11,9 +11,7 @@ try:
     import fastapi  # noqa: F401
     import uvicorn  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ImportError(
-        f"the sandbox needs {error.name}: pip install 'airflow-provider-lucca[sandbox]'"
-    ) from error
+    raise ImportError(f"the sandbox needs {error.name}: pip install 'airflow-provider-lucca[sandbox]'") from error
 
 from .api import Behaviour
 from .faults import FAULTS, Faults

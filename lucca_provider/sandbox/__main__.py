@@ -1,13 +1,15 @@
 """The command line: ``python -m lucca_provider.sandbox`` serves a tenant until Ctrl-C."""
 
+# ruff: noqa: T201 - a command line is there to print
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lucca_provider.sandbox import FAULTS, Sandbox
 
@@ -25,11 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sandbox = Sandbox(**options)
     except ValueError as error:
         parser.error(str(error))
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     try:
-        with sandbox as lucca:
+        with _until_signal() as stop, sandbox as lucca:
             print(_welcome(lucca), flush=True)
             stop.wait()
     except OSError as error:
@@ -41,6 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     print("Stopped.", flush=True)
     return 0
+
+
+@contextlib.contextmanager
+def _until_signal() -> Iterator[threading.Event]:
+    """Let SIGINT and SIGTERM set an event for as long as the block lasts."""
+    stop = threading.Event()
+    before = {n: signal.signal(n, lambda *_: stop.set()) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _welcome(lucca: Sandbox) -> str:
@@ -65,9 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--port", type=_port, default=8765, help="port to listen on, 0 for any that is free (%(default)s)")
     add("--purchases", type=int, default=60, metavar="N", help="how many to generate (%(default)s)")
-    add(
-        "--limit", type=int, default=50, metavar="N", help="requests per window, 0 for no limit (%(default)s)"
-    )
+    add("--limit", type=int, default=50, metavar="N", help="requests per window, 0 for no limit (%(default)s)")
     add("--window", type=float, default=60.0, metavar="SECONDS", help="length of the window (%(default)s)")
     add("--latency", type=float, default=0.0, metavar="SECONDS", help="time each request takes (%(default)s)")
     add("--seed", type=int, default=1, metavar="N", help="makes everything repeatable (%(default)s)")

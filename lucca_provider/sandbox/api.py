@@ -219,8 +219,7 @@ def create_app(tenant: Tenant, gate: Gate, behaviour: Behaviour, *, show: Json) 
     """
     app = FastAPI(openapi_url=None)
     app.include_router(_control(tenant, show))
-    api = _endpoints(tenant, behaviour, _route_through(gate))
-    app.include_router(api)
+    app.include_router(_Endpoints(tenant, behaviour, _route_through(gate)).router)
     return app
 
 
@@ -256,70 +255,78 @@ def _route_through(gate: Gate) -> type[APIRoute]:
     return GatedRoute
 
 
-def _endpoints(tenant: Tenant, behaviour: Behaviour, route_class: type[APIRoute]) -> APIRouter:
-    api = APIRouter(route_class=route_class)
+class _Endpoints:
+    """Lucca's endpoints, on a router that sends all requests through the gate."""
 
-    def answer_list(request: Request, name: str, items: list[Json]) -> Response:
-        return _json(lists.page(name, items, request.query_params, behaviour))
+    def __init__(self, tenant: Tenant, behaviour: Behaviour, route_class: type[APIRoute]) -> None:
+        self._tenant = tenant
+        self._behaviour = behaviour
+        self.router = APIRouter(route_class=route_class)
+        add = self.router.add_api_route
+        add(f"{ROOT}/purchases/{{number}}/closing", self.close, methods=["POST"])
+        add(f"{ROOT}/purchases/{{number}}", self.get_purchase)
+        add(f"{ROOT}/purchases", self.list_purchases)
+        add(f"{ROOT}/booked-documents", self.list_documents)
+        add(f"{ROOT}/invoices/{{number}}", self.get_invoice)
+        add(f"{ROOT}/natures", self.list_natures)
+        add(f"{ROOT}/costcenters", self.list_cost_centers)
+        add(f"{ROOT}/suppliers", self.list_suppliers)
+        self._known = list(self.router.routes)
+        add("/{path:path}", self.anything_else, methods=_METHODS)
 
-    @api.post(f"{ROOT}/purchases/{{number}}/closing")
-    async def close(request: Request, number: str) -> Response:
-        if not behaviour.may_close:
+    async def close(self, request: Request, number: str) -> Response:
+        if not self._behaviour.may_close:
             raise Problem(403, "Forbidden", "This key may not close purchases.")
         purchase_id = _int32(number)
         comment, day = _closing_body(request.headers.get("content-type", ""), await request.body())
-        tenant.close(purchase_id, comment=comment, date=day)
+        self._tenant.close(purchase_id, comment=comment, date=day)
         request.state.entry.effect = True
         return _json({})
 
-    @api.get(f"{ROOT}/purchases/{{number}}")
-    async def get_purchase(number: str) -> Response:
+    async def get_purchase(self, number: str) -> Response:
         try:
-            return _json(tenant.purchase(_int32(number), with_state=not behaviour.missing_state))
+            return _json(self._tenant.purchase(_int32(number), with_state=not self._behaviour.missing_state))
         except KeyError:
             raise unknown("purchase", number) from None
 
-    @api.get(f"{ROOT}/purchases")
-    async def list_purchases(request: Request) -> Response:
-        _refuse_list(behaviour)
-        return answer_list(request, "purchases", tenant.purchases(with_state=not behaviour.missing_state))
+    async def list_purchases(self, request: Request) -> Response:
+        purchases = self._tenant.purchases(with_state=not self._behaviour.missing_state)
+        return self._large_list(request, "purchases", purchases)
 
-    @api.get(f"{ROOT}/booked-documents")
-    async def list_documents(request: Request) -> Response:
-        _refuse_list(behaviour)
-        documents = lists.filter_documents(tenant.documents(), request.query_params)
-        return answer_list(request, "booked-documents", documents)
+    async def list_documents(self, request: Request) -> Response:
+        documents = lists.filter_documents(self._tenant.documents(), request.query_params)
+        return self._large_list(request, "booked-documents", documents)
 
-    @api.get(f"{ROOT}/invoices/{{number}}")
-    async def get_invoice(number: str) -> Response:
+    async def get_invoice(self, number: str) -> Response:
         with contextlib.suppress(KeyError):
-            document = tenant.document(_int32(number))
+            document = self._tenant.document(_int32(number))
             if document["type"] == "Invoice":
                 return _json(document)
         raise unknown("invoice", number)
 
-    @api.get(f"{ROOT}/natures")
-    async def list_natures(request: Request) -> Response:
-        return answer_list(request, "natures", tenant.reference_list("natures"))
+    async def list_natures(self, request: Request) -> Response:
+        return self._list(request, "natures", self._tenant.reference_list("natures"))
 
-    @api.get(f"{ROOT}/costcenters")
-    async def list_cost_centers(request: Request) -> Response:
-        return answer_list(request, "costcenters", tenant.reference_list("costcenters"))
+    async def list_cost_centers(self, request: Request) -> Response:
+        return self._list(request, "costcenters", self._tenant.reference_list("costcenters"))
 
-    @api.get(f"{ROOT}/suppliers")
-    async def list_suppliers(request: Request) -> Response:
-        suppliers = lists.filter_suppliers(tenant.reference_list("suppliers"), request.query_params)
-        return answer_list(request, "suppliers", suppliers)
+    async def list_suppliers(self, request: Request) -> Response:
+        suppliers = lists.filter_suppliers(self._tenant.reference_list("suppliers"), request.query_params)
+        return self._list(request, "suppliers", suppliers)
 
-    known = list(api.routes)
-
-    @api.api_route("/{path:path}", methods=_METHODS)
-    async def anything_else(request: Request) -> Response:
-        if any(route.matches(request.scope)[0] is Match.PARTIAL for route in known):
+    async def anything_else(self, request: Request) -> Response:
+        if any(route.matches(request.scope)[0] is Match.PARTIAL for route in self._known):
             raise Problem(405, "Method not allowed", f"{request.method} is not supported here.")
         raise Problem(404, "Not found", f"There is nothing at {request.url.path}.")
 
-    return api
+    def _large_list(self, request: Request, name: str, items: list[Json]) -> Response:
+        status = self._behaviour.list_status
+        if status is not None:
+            raise Problem(status, "List refused", "This sandbox is told not to answer this list.")
+        return self._list(request, name, items)
+
+    def _list(self, request: Request, name: str, items: list[Json]) -> Response:
+        return _json(lists.page(name, items, request.query_params, self._behaviour))
 
 
 def _control(tenant: Tenant, show: Json) -> APIRouter:
@@ -345,11 +352,6 @@ def _control(tenant: Tenant, show: Json) -> APIRouter:
         return _json({**show, **asdict(changes)}, headers={"Cache-Control": "no-store"})
 
     return control
-
-
-def _refuse_list(behaviour: Behaviour) -> None:
-    if behaviour.list_status is not None:
-        raise Problem(behaviour.list_status, "List refused", "This sandbox is told not to answer lists.")
 
 
 def _is_closing(method: str, path: str) -> bool:

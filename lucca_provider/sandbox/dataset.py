@@ -181,9 +181,7 @@ class Writer:
             "paymentState": "Paid",
             "flag": "Unflagged",
             "commentsCount": 0,
-            "createdAt": timestamp(
-                self._created + timedelta(days=(day - self._created.date()).days, hours=2)
-            ),
+            "createdAt": timestamp(self._created + timedelta(days=(day - self._created.date()).days, hours=2)),
         }
         if purchase is not None:
             document["purchase"] = _reference(purchase)
@@ -215,12 +213,9 @@ def reference_lists() -> dict[str, list[Json]]:
     """Return the small lists that purchases refer to, by the last part of their path."""
     natures = [{"id": i, "name": name, "state": "Enabled"} for i, name in enumerate(NATURES, 1)]
     centers = [
-        {"id": i, "name": name, "code": code, "state": "Enabled"}
-        for i, (name, code) in enumerate(COST_CENTERS, 1)
+        {"id": i, "name": name, "code": code, "state": "Enabled"} for i, (name, code) in enumerate(COST_CENTERS, 1)
     ]
-    suppliers: list[Json] = [
-        {"id": i, "name": name, "state": "Active"} for i, name in enumerate(SUPPLIERS, 1)
-    ]
+    suppliers: list[Json] = [{"id": i, "name": name, "state": "Active"} for i, name in enumerate(SUPPLIERS, 1)]
     suppliers.append({"id": len(suppliers) + 1, "name": "Zénith Anciens Établissements", "state": "Archived"})
     return {"natures": natures, "costcenters": centers, "suppliers": suppliers}
 

@@ -101,7 +101,8 @@ class FaultPlan:
                 return None
             self._asked[method, path] += 1
             key = f"{self._seed} {method} {path} {self._asked[method, path]}"
-            return _draw(tuple(self.faults.items()), random.Random(key).random())
+            chance = random.Random(key).random()  # noqa: S311 - repeatable is what is wanted
+            return _draw(tuple(self.faults.items()), chance)
 
     def _matches(self, entry: _Scripted, method: str, purchase_id: int | None, closing: bool) -> bool:
         if entry.purchase_id is not None and entry.purchase_id != purchase_id:

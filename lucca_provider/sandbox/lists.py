@@ -81,8 +81,7 @@ def filter_suppliers(suppliers: Sequence[Json], query: QueryParams) -> list[Json
     return [
         supplier
         for supplier in suppliers
-        if (not states or supplier["state"] in states)
-        and all(term in supplier["name"].casefold() for term in terms)
+        if (not states or supplier["state"] in states) and all(term in supplier["name"].casefold() for term in terms)
     ]
 
 

@@ -24,7 +24,6 @@ from .tenant import Closing, Request, Tenant
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_START_SECONDS = 10.0
 _STOP_SECONDS = 1.0
 """How long a client that never completes its request may hold up the end."""
 
@@ -299,8 +298,9 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._stopping = stopping
         self._ready = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._listeners: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._run_in_thread, name="lucca-sandbox", daemon=True)
+        self._wake: Callable[[], object] = self._ready.set  # until there is a loop to wake
 
     def start(self, host: str, port: int) -> int:
         """Listen, and return the port.
@@ -308,28 +308,35 @@ class _Server(uvicorn.Server):
         :raises OSError: if the address can't be had.
         :raises RuntimeError: if this server was started before, or does not come up.
         """
-        if self._thread is not None:
+        if self._listeners:
             raise RuntimeError("a Sandbox can be entered once only: make a new one")
-        listener = _listen(host, port)
-        number: int = listener.getsockname()[1]
-        self._thread = threading.Thread(
-            target=self.run, args=([listener],), name=f"lucca-sandbox-{number}", daemon=True
-        )
+        self._listeners.append(_listen(host, port))
+        number: int = self._listeners[0].getsockname()[1]
         self._thread.start()
-        self._ready.wait(_START_SECONDS)
+        self._ready.wait()
+        if not self.started:
+            self._thread.join()
+            raise RuntimeError("the sandbox's server did not start: see the error of its thread")
         return number
 
     def stop(self) -> None:
         """Close all connections and wait for the thread to end."""
-        assert self._thread is not None and self._loop is not None
         self.should_exit = True
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._wake()
         self._thread.join()
+
+    def _run_in_thread(self) -> None:
+        try:
+            self.run(self._listeners)
+        finally:
+            self._listeners[0].close()
+            self._ready.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        self._wake = lambda: loop.call_soon_threadsafe(self._stopping.set)
         self._ready.set()
 
     async def main_loop(self) -> None:

@@ -189,7 +189,7 @@ class Tenant:
         self._standings: Counter[str] = Counter()
         self._version = 0
         self._reference_lists = dataset.reference_lists()
-        rng = random.Random(seed)
+        rng = random.Random(seed)  # noqa: S311 - repeatable is what is wanted
         self._writer = dataset.Writer(rng)
         shares = dataset.DEFAULT_SHARES if states is None else states
         for state, documents in dataset.plan(purchases, shares, rng):
@@ -422,9 +422,7 @@ class Tenant:
                 },
                 used=self._window.used(self._clock()),
                 purchases=[
-                    _standing(p)
-                    for p in itertools.islice(self._purchases.values(), most)
-                    if p.changed > version
+                    _standing(p) for p in itertools.islice(self._purchases.values(), most) if p.changed > version
                 ],
                 requests=[copy.copy(request) for request in requests],
             )

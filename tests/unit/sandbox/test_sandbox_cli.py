@@ -1,0 +1,128 @@
+"""``python -m lucca_provider.sandbox``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from lucca_provider.sandbox import FAULTS, Sandbox, __main__
+
+
+class Interrupted(Sandbox):
+    """Is told to stop as soon as it runs."""
+
+    def __enter__(self):
+        Interrupted.last = super().__enter__()
+        signal.raise_signal(signal.SIGTERM)
+        return self
+
+
+def test_it_says_where_the_tenant_is_and_stops_when_told(monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(__main__, "Sandbox", Interrupted)
+    assert __main__.main(["--port", "0", "--purchases", "10", "--api-key", "it's"]) == 0
+    port = Interrupted.last.port
+    assert capsys.readouterr().out.splitlines() == [
+        "A Lucca tenant with 10 purchases, 7 of them closable:",
+        f"  Address  http://127.0.0.1:{port}",
+        "  API key  it's",
+        f"  export AIRFLOW_CONN_LUCCA_DEFAULT=lucca://:it%27s@127.0.0.1:{port}/http",
+        f"Watch it at http://127.0.0.1:{port}/, end it with Ctrl-C.",
+        "Stopped.",
+    ]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_every_option_reaches_the_sandbox(monkeypatch):
+    given = {}
+    monkeypatch.setattr(__main__, "Sandbox", lambda **options: given.update(options) or Interrupted(port=0))
+    line = (
+        "--host ::1 --port 1 --purchases 2 --limit 3 --window 4 --latency 5 --seed 6 --api-key k --fault-on all "
+        "--fault html=0.2 --fault hang=0.1 --hang-seconds 7 --retry-after 8 --retry-after-date --list-status 403 "
+        "--wrong-module --missing-state --list-ignores-limit --list-repeats-token --no-right-to-close --page-numbers"
+    )
+    assert __main__.main(line.split()) == 0
+    assert given == {
+        "host": "::1",
+        "port": 1,
+        "purchases": 2,
+        "limit": 3,
+        "window": 4.0,
+        "latency": 5.0,
+        "seed": 6,
+        "api_key": "k",
+        "fault_on": "all",
+        "faults": {"html": 0.2, "hang": 0.1},
+        "hang_seconds": 7.0,
+        "retry_after": 8.0,
+        "retry_after_date": True,
+        "list_status": 403,
+        "wrong_module": True,
+        "missing_state": True,
+        "list_ignores_limit": True,
+        "list_repeats_token": True,
+        "may_close": False,
+        "list_tokens": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--port 65536", "'65536' is not a number from 0 to 65535"),
+        ("--port http", "'http' is not a number from 0 to 65535"),
+        ("--fault html", "'html' should look like error_after=0.2"),
+        ("--fault html=often", "'often' in 'html=often' is not a number"),
+        ("--fault htm=0.1", "unknown fault 'htm': use one of"),
+        ("--fault html=2", "fault html: probability 2.0 is not between 0 and 1"),
+        ("--purchases -1", "purchases is -1"),
+        ("--limit -1", "limit is -1"),
+        ("--window 0", "window is 0.0"),
+        ("--latency -1", "must not be negative"),
+        ("--api-key=", "api_key must be printable ASCII"),
+    ],
+)
+def test_a_bad_value_is_named(line, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main(line.split())
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_taken_port_is_named(capsys):
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        assert __main__.main(["--port", str(port)]) == 1
+    assert f"Can't listen on 127.0.0.1 port {port}: Address already in use. Choose another" in capsys.readouterr().err
+
+
+def test_help_lists_the_faults(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "lucca_provider.sandbox.__main__")
+    monkeypatch.setattr(sys, "argv", ["sandbox", "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_module("lucca_provider.sandbox", run_name="__main__")
+    out = capsys.readouterr().out
+    assert all(name in out for name in FAULTS)
+
+
+def test_ctrl_c_ends_a_process_cleanly():
+    command = [sys.executable, "-W", "error", "-m", "lucca_provider.sandbox", "--port", "0", "--purchases", "3"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(5)]
+        address = re.search(r"http://\S+", lines[1])[0]
+        with contextlib.closing(urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address)) as page:
+            assert b"Lucca sandbox" in page.read()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, "Stopped.\n", "")
