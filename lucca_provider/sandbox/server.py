@@ -346,7 +346,14 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._stopping.wait(), 1.0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().call_later(_STOP_SECONDS, self._abort_connections)
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:
+            loop.remove_reader(listener)
+        # A connection that was just accepted needs two turns of the loop to become one that can be closed; from
+        # Python 3.12 on its socket would leak otherwise.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        loop.call_later(_STOP_SECONDS, self._abort_connections)
         await super().shutdown(sockets=sockets)
 
     def _abort_connections(self) -> None:
