@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import email.utils
 import math
 import re
 import time
 from collections.abc import Mapping
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
@@ -19,6 +21,8 @@ __all__ = ["build_session", "read_retry_after"]
 
 MAX_RETRY_AFTER = 60.0
 """Seconds that a transport retry waits at most: the length of Lucca's window. urllib3's own cap is six hours."""
+MAX_BACKOFF = 8.0
+"""Seconds between two tries to connect, at most."""
 
 
 def read_retry_after(value: str | None) -> float | None:
@@ -32,10 +36,12 @@ def read_retry_after(value: str | None) -> float | None:
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
         return float(text)
     try:
-        moment = email.utils.parsedate_to_datetime(text).timestamp()
+        moment = email.utils.parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # "-0000", or the form of asctime: an HTTP date is in UTC whatever it looks like
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        return max(0.0, float(math.ceil(moment.timestamp() - time.time())))
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return max(0.0, math.ceil(moment - time.time()))
 
 
 class TransportRetry(Retry):
@@ -60,10 +66,13 @@ class TransportRetry(Retry):
             allowed_methods=None,
             status_forcelist={429},
             backoff_factor=0.5,
-            backoff_max=8.0,
             raise_on_status=False,
             raise_on_redirect=False,
         )
+
+    def get_backoff_time(self) -> float:
+        """Return the seconds between two tries to connect. A cap of urllib3's own has another name in every version."""
+        return min(super().get_backoff_time(), MAX_BACKOFF)
 
     def parse_retry_after(self, retry_after: str) -> float:
         """Return the seconds to wait, capped; a header that makes no sense counts as a whole window."""
@@ -101,7 +110,13 @@ class _Session(requests.Session):
 
 
 def build_session(tenant: Tenant, *, user_agent: str, retries: int, pool_size: int) -> requests.Session:
-    """Build a session for one tenant."""
+    """
+    Build a session for one tenant, which several threads may use at once.
+
+    :param user_agent: value of ``User-Agent``
+    :param retries: how often to try again what Lucca certainly did not process
+    :param pool_size: connections that are kept open
+    """
     session = _Session()
     session.headers.update(
         {
@@ -110,6 +125,8 @@ def build_session(tenant: Tenant, *, user_agent: str, retries: int, pool_size: i
             "User-Agent": user_agent,
         }
     )
+    # Each request stands for itself: no cookie of a gateway or of a login page goes along with the next one.
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     # Without this, requests would put a password of ~/.netrc in the place of the key.
     session.auth = _keep_authorization
     adapter = _Adapter(timeout=tenant.timeout, retries=retries, pool_size=pool_size)

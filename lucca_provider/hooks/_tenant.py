@@ -19,9 +19,12 @@ DEFAULT_WINDOW_SECONDS = 60.0
 """Length of Lucca's sliding window. The extra ``window_seconds`` shortens it for a sandbox that does the same."""
 DEFAULT_TIMEOUT = 10.0
 """Seconds; longer than the 5 after which Lucca itself gives up, so that its own answer is heard."""
+MAX_SHOWN = 100
+"""Characters of a wrong value in a message."""
 
-_KEY_PREFIX = re.compile(r"lucca\s+application\s*=\s*", re.IGNORECASE)
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_KEY_PREFIX = re.compile(r"(?:authorization\s*:\s*)?lucca\s+application\s*=\s*", re.IGNORECASE)
+_HOST = re.compile(r"(?=.{1,253}$)(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
 _ENVIRONMENTS = (
     ("production", re.compile(r"[^.]+\.ilucca\.(net|ch)")),
     ("test", re.compile(r"[^.]+\.ilucca-test\.(net|ch)")),
@@ -51,7 +54,7 @@ class Tenant:
     One Lucca tenant and how to talk to it.
 
     :param base_url: scheme, host and port, without a slash at the end
-    :param host: host name without port
+    :param host: host name or address without port, in lower case
     :param api_key: the key alone, never shown by ``repr``
     :param requests_per_minute: the share of the tenant's limit that a task may use
     :param window_seconds: length of the limit's sliding window, in which ``requests_per_minute`` requests may go out
@@ -72,24 +75,24 @@ class Tenant:
 
         :raises LuccaConfigurationError: naming the connection id and the field; nothing has been sent
         """
-        return _Reader(connection).tenant()
+        reader = _Reader(connection)
+        del connection  # its repr has the password, and some tracebacks show local variables
+        return reader.tenant()
 
     @property
     def environment(self) -> str:
         """``production``, ``test``, ``demo``, ``sandbox``, or ``other`` for a host that Lucca does not document."""
-        host = self.host.lower()
-        return next((name for name, pattern in _ENVIRONMENTS if pattern.fullmatch(host)), "other")
+        return next((name for name, pattern in _ENVIRONMENTS if pattern.fullmatch(self.host)), "other")
 
 
 class _Reader:
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
-        extra = connection.extra_dejson
-        if not isinstance(extra, dict):
-            raise self._error("Extra", "must be a JSON object")
-        self._extra = extra
+        self._extra = connection.extra_dejson
 
     def tenant(self) -> Tenant:
+        if not isinstance(self._extra, dict):
+            raise self._error("Extra", "must be a JSON object")
         scheme, host, port = self._address()
         return Tenant(
             base_url=f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}",
@@ -107,30 +110,36 @@ class _Reader:
         given = self._connection.host or ""
         if not given:
             raise self._error("Host", "is empty; give the tenant, such as acme.ilucca.net")
-        if given != given.strip() or re.search(r"[\s\x00-\x1f\x7f]", given):
-            raise self._error("Host", f"{given!r} contains white space; remove it")
+        if "@" in given or _KEY_PREFIX.search(given):
+            # Not shown: what stands before an @ may be a password, and this may be the API key in the wrong field.
+            raise self._error("Host", "contains user info (something before an @) or a key; give the host name alone")
+        if re.search(r"[\s\x00-\x1f\x7f]", given):
+            raise self._error("Host", f"{_shown(given)} contains white space; remove it")
         pasted_scheme, separator, rest = given.rpartition("://")
+        host, pasted_port = self._host_and_port(given, f"[{rest}]" if _is_ipv6(rest) else rest)
+        scheme = self._scheme(pasted_scheme if separator else None, host)
+        port = self._port(pasted_port)
+        return scheme, host, None if port == _DEFAULT_PORTS[scheme] else port
+
+    def _host_and_port(self, given: str, netloc: str) -> tuple[str, int | None]:
         try:
-            url = urlsplit(f"//{rest}")
-            host, pasted_port = url.hostname or "", url.port
+            url = urlsplit(f"//{netloc}")
+            host, port = url.hostname or "", url.port
         except ValueError as error:
-            raise self._error("Host", f"{given!r} is not a host name ({error})") from None
-        if "@" in rest:
-            # Not shown: what stands before the @ may be a password.
-            raise self._error("Host", "contains user info (something before an @); give the host name alone")
-        if url.path not in ("", "/") or url.query or url.fragment or "?" in rest or "#" in rest:
-            raise self._error("Host", f"{given!r} has a path, a query or a fragment; give the host name alone")
-        if not _HOST.fullmatch(host) and not _is_address(host):
-            raise self._error("Host", f"{given!r} is not a host name")
-        return self._scheme(pasted_scheme if separator else None, host), host, self._port(pasted_port)
+            raise self._error("Host", f"{_shown(given)} is not a host name ({error})") from None
+        if url.path not in ("", "/") or "?" in netloc or "#" in netloc:
+            raise self._error("Host", f"{_shown(given)} has a path, a query or a fragment; give the host name alone")
+        if not (_is_ipv6(host) if "[" in netloc else _HOST.fullmatch(host)):
+            raise self._error("Host", f"{_shown(given)} is not a host name")
+        return host, port
 
     def _scheme(self, pasted: str | None, host: str) -> str:
         schema = (self._connection.schema or "").strip().lower()
         if pasted is not None and schema and pasted.lower() != schema:
-            raise self._error("Schema", f"is {schema!r}, but Host starts with {pasted}://; leave one of them out")
-        scheme = (pasted.lower() if pasted is not None else schema) or "https"
-        if scheme not in ("https", "http"):
-            raise self._error("Schema", f"{scheme!r} is neither https nor http; leave it empty for https")
+            raise self._error("Schema", f"is {_shown(schema)}, but Host starts with {pasted}://; leave one of them out")
+        scheme = schema or "https" if pasted is None else pasted.lower()
+        if scheme not in _DEFAULT_PORTS:
+            raise self._error("Schema", f"{_shown(scheme)} is neither https nor http; leave it empty for https")
         if scheme == "http" and not _is_loopback(host) and not self._allow_insecure_http():
             raise self._error(
                 "Schema",
@@ -141,25 +150,23 @@ class _Reader:
 
     def _port(self, pasted: int | None) -> int | None:
         port = self._connection.port
-        if port and pasted and int(port) != pasted:
+        if port is not None and pasted is not None and port != pasted:
             raise self._error("Port", f"is {port}, but Host ends with :{pasted}; leave one of them out")
-        port = port or pasted
-        if port is not None and not 1 <= int(port) <= 65535:
+        port = pasted if port is None else port
+        if port is not None and not 1 <= port <= 65535:
             raise self._error("Port", f"{port} is not from 1 to 65535")
-        return int(port) if port else None
+        return port
 
     def _api_key(self) -> str:
-        # The value is never shown, whatever is wrong with it.
-        key = self._connection.password or ""
-        prefix = _KEY_PREFIX.match(key)
-        key = key[prefix.end() :] if prefix else key
+        key = _KEY_PREFIX.sub("", self._connection.password or "", count=1)
+        problem = None
         if not key:
-            raise self._error("Password", "is empty; it must hold the API key of Lucca")
-        if not re.fullmatch(r"[\x21-\x7e]+", key):
-            raise self._error(
-                "Password",
-                "contains white space, a control character or a letter outside ASCII; paste the API key alone",
-            )
+            problem = "is empty; it must hold the API key of Lucca"
+        elif not re.fullmatch(r"[\x21-\x7e]+", key):
+            problem = "contains white space, a control character or a letter outside ASCII; paste the API key alone"
+        if problem:
+            del key  # never shown, whatever is wrong with it
+            raise self._error("Password", problem)
         return key
 
     def _requests_per_minute(self) -> int:
@@ -168,7 +175,7 @@ class _Reader:
             return DEFAULT_REQUESTS_PER_MINUTE
         number = _number(value)
         if number is None or number != int(number) or not 1 <= number <= 1_000_000:
-            raise self._error("extra requests_per_minute", f"{value!r} is not a whole number of 1 or more")
+            raise self._error("extra requests_per_minute", f"{_shown(value)} is not a whole number from 1 to 1000000")
         return int(number)
 
     def _seconds(self, name: str, default: float) -> float:
@@ -177,7 +184,7 @@ class _Reader:
             return default
         number = _number(value)
         if number is None or not 0 < number <= 3600:
-            raise self._error(f"extra {name}", f"{value!r} is not a number of seconds above 0 and up to 3600")
+            raise self._error(f"extra {name}", f"{_shown(value)} is not a number of seconds above 0 and up to 3600")
         return number
 
     def _allow_insecure_http(self) -> bool:
@@ -186,7 +193,7 @@ class _Reader:
             return False
         text = str(value).strip().lower()
         if text not in ("true", "false", "1", "0", "yes", "no"):
-            raise self._error("extra allow_insecure_http", f"{value!r} is neither true nor false")
+            raise self._error("extra allow_insecure_http", f"{_shown(value)} is neither true nor false")
         return text in ("true", "1", "yes")
 
 
@@ -201,15 +208,21 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _is_address(host: str) -> bool:
+def _is_ipv6(host: str) -> bool:
     try:
-        ipaddress.ip_address(host)
+        return ipaddress.IPv6Address(host).scope_id is None
     except ValueError:
         return False
-    return True
 
 
 def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    return _is_address(host) and ipaddress.ip_address(host).is_loopback
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _shown(value: object) -> str:
+    """Show what was given on one line, however long it is."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"

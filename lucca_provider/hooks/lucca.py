@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from urllib3.exceptions import HTTPError
 
 from lucca_provider import __version__
 from lucca_provider.closing import Page, parse_closing_date, parse_comment, parse_purchase_ids
@@ -62,10 +63,11 @@ class LuccaHook(BaseHook):
         """Return the extra fields of the connection form, for Airflow before 3.2."""
         from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
         from flask_babel import lazy_gettext
-        from wtforms import BooleanField, FloatField, IntegerField
+        from wtforms import BooleanField, IntegerField, StringField
         from wtforms.validators import Optional
 
-        kinds = {"integer": IntegerField, "number": FloatField, "boolean": BooleanField}
+        # Airflow drops a hook whose form has fields of any other class, such as FloatField.
+        kinds = {"integer": IntegerField, "number": StringField, "boolean": BooleanField}
         widgets = {}
         for name, spec in CONNECTION_FIELDS.items():
             kind = next(t for t in spec["schema"]["type"] if t != "null")
@@ -79,6 +81,10 @@ class LuccaHook(BaseHook):
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return which fields of the connection form are hidden or renamed, for Airflow before 3.2."""
         return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what holds the API key: a pickled hook reads its connection again."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("tenant", "_session")}
 
     # -- the connection --------------------------------------------------------------------------------------------
 
@@ -186,7 +192,9 @@ class LuccaHook(BaseHook):
         if not isinstance(items, list):
             raise LuccaInDoubtError("Listing purchases: Lucca's answer has no items.")
         states = {
-            item["id"]: _state_of(item) for item in items if isinstance(item, dict) and isinstance(item.get("id"), int)
+            item["id"]: _state_of(item)
+            for item in items
+            if isinstance(item, dict) and type(item.get("id")) is int  # a boolean is no id
         }
         following = value.get("next")
         return Page(states, following if isinstance(following, str) and following else None)
@@ -243,17 +251,20 @@ class LuccaHook(BaseHook):
         """Make one call and return the JSON of a clear yes, ``None`` if it has none."""
         tenant = self.tenant
         what = f"{what} at {tenant.base_url}"
+        doubt = "It may or may not have happened." if method == "POST" else "Nothing was changed."
         try:
             response = self._session.request(
                 method, f"{tenant.base_url}{API_PATH}{path}", params=params, json=json, stream=True
             )
-        except (requests.RequestException, OSError) as failure:
-            explained = explain_failure(failure, what=what, secret=tenant.api_key, purchase_id=purchase_id)
-            raise explained from None
-        with response:
-            body = read_body(response, secret=tenant.api_key, deadline=tenant.timeout)
-        check_answer(response, body, what=what, purchase_id=purchase_id)
-        return body.value
+        except (OSError, HTTPError) as failure:
+            error = explain_failure(failure, what=what, doubt=doubt, secret=tenant.api_key, purchase_id=purchase_id)
+        else:
+            with response:
+                body = read_body(response, secret=tenant.api_key, deadline=tenant.timeout)
+            check_answer(response, body, what=what, doubt=doubt, purchase_id=purchase_id)
+            return body.value
+        # Not within the clause above: the failure holds the request and its headers, and would go along as context.
+        raise error
 
 
 def _one_id(value: int) -> int:

@@ -1,0 +1,330 @@
+"""A connection is read strictly: what is wrong is said with connection id and field, and never with the key."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import re
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import Connection
+
+from lucca_provider.exceptions import LuccaConfigurationError
+from lucca_provider.hooks._tenant import Tenant
+
+KEY = "b5c1-4f7e-KEY"
+
+
+def read(
+    host: str | None = "acme.ilucca.net", *, extra: Any = None, password: str | None = KEY, **fields: Any
+) -> Tenant:
+    text = extra if extra is None or isinstance(extra, str) else json.dumps(extra)
+    return Tenant.from_connection(
+        Connection(conn_id="lucca_acme", conn_type="lucca", host=host, password=password, extra=text, **fields)
+    )
+
+
+def refuse(*args: Any, **fields: Any) -> str:
+    with pytest.raises(LuccaConfigurationError, match=r"^Connection 'lucca_acme': [^\n]+\.$") as caught:
+        read(*args, **fields)
+    assert caught.value.status is None
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "fields", "base_url"),
+    [
+        ("acme.ilucca.net", {}, "https://acme.ilucca.net"),
+        ("ACME.iLucca.NET", {}, "https://acme.ilucca.net"),
+        ("https://acme.ilucca.net", {}, "https://acme.ilucca.net"),
+        ("https://acme.ilucca.net/", {}, "https://acme.ilucca.net"),
+        ("HTTPS://acme.ilucca.net/", {"schema": "https"}, "https://acme.ilucca.net"),
+        ("acme.ilucca.net/", {"schema": " HTTPS "}, "https://acme.ilucca.net"),
+        ("acme.ilucca.net", {"port": 8443}, "https://acme.ilucca.net:8443"),
+        ("acme.ilucca.net", {"port": 443}, "https://acme.ilucca.net"),
+        ("acme.ilucca.net:8443", {}, "https://acme.ilucca.net:8443"),
+        ("https://acme.ilucca.net:8443/", {"port": 8443}, "https://acme.ilucca.net:8443"),
+        ("acme.ilucca.net:443", {}, "https://acme.ilucca.net"),
+        ("my-application.ilucca.net", {}, "https://my-application.ilucca.net"),
+        ("lucca_proxy", {}, "https://lucca_proxy"),
+        ("192.0.2.7", {}, "https://192.0.2.7"),
+        ("2001:db8::7", {}, "https://[2001:db8::7]"),
+        ("[2001:db8::7]", {"port": 8443}, "https://[2001:db8::7]:8443"),
+        ("https://[2001:DB8::7]:8443/", {}, "https://[2001:db8::7]:8443"),
+        ("localhost", {"schema": "http"}, "http://localhost"),
+        ("LocalHost:80", {"schema": "http"}, "http://localhost"),
+        ("localhost", {"schema": "http", "port": 443}, "http://localhost:443"),
+        ("127.0.0.1", {"schema": "HTTP", "port": 8080}, "http://127.0.0.1:8080"),
+        ("127.8.9.10", {"schema": "http"}, "http://127.8.9.10"),
+        ("http://127.0.0.1:8080/", {}, "http://127.0.0.1:8080"),
+        ("::1", {"schema": "http", "port": 8080}, "http://[::1]:8080"),
+        ("a" * 63 + ".net", {}, "https://" + "a" * 63 + ".net"),
+    ],
+)
+def test_a_host_as_people_paste_it(host: str, fields: dict[str, Any], base_url: str) -> None:
+    assert read(host, **fields).base_url == base_url
+
+
+@pytest.mark.parametrize(
+    ("host", "problem"),
+    [
+        (None, "is empty"),
+        ("", "is empty"),
+        ("   ", "white space"),
+        (" acme.ilucca.net", "white space"),
+        ("acme.ilucca.net\n", "white space"),
+        ("acme .ilucca.net", "white space"),
+        ("acme\u00a0.ilucca.net", "white space"),
+        ("acme\x00.ilucca.net", "white space"),
+        ("acme\u200b.ilucca.net", "not a host name"),
+        ("société.ilucca.net", "not a host name"),
+        ("acme..net", "not a host name"),
+        (".acme.net", "not a host name"),
+        ("acme.net.", "not a host name"),
+        ("-acme.net", "not a host name"),
+        ("acme-.net", "not a host name"),
+        ("a" * 64 + ".net", "not a host name"),
+        (".".join(["a" * 60] * 5), "not a host name"),
+        ("*.ilucca.net", "not a host name"),
+        ("acme.ilucca.net%2Fx", "not a host name"),
+        ("acme\\evil.net", "not a host name"),
+        ("fe80::1%eth0", "not a host name"),
+        ("[fe80::1%eth0]", "not a host name"),
+        ("[acme.ilucca.net]", "not a host name"),
+        ("[::1", "not a host name"),
+        ("2001:db8::7::1", "not a host name"),
+        ("acme.ilucca.net:", None),
+        ("acme.ilucca.net:https", "not a host name"),
+        ("acme.ilucca.net:99999", "not a host name"),
+        ("//acme.ilucca.net", "a path"),
+        ("acme.ilucca.net/invoices", "a path"),
+        ("https://acme.ilucca.net/cleemy-procurement/api", "a path"),
+        ("acme.ilucca.net//", "a path"),
+        ("acme.ilucca.net?", "a query"),
+        ("acme.ilucca.net/?x=1", "a query"),
+        ("acme.ilucca.net#", "a fragment"),
+        ("acme.ilucca.net#top", "a fragment"),
+        ("jane@acme.ilucca.net", "user info"),
+        ("https://jane:hunter2@acme.ilucca.net", "user info"),
+        ("jane:hunter2@acme.ilucca.net:port/path", "user info"),
+    ],
+)
+def test_anything_else_in_host_is_refused(host: str | None, problem: str | None) -> None:
+    if problem is None:
+        assert read(host).base_url == "https://acme.ilucca.net"
+        return
+    message = refuse(host)
+    assert message.startswith("Connection 'lucca_acme': Host ")
+    assert problem in message
+
+
+@pytest.mark.parametrize(
+    "host", ["jane:hunter2@acme.ilucca.net", "https://jane:hunter2 @acme/x", "lucca application=hunter2"]
+)
+def test_a_password_or_key_in_host_is_not_shown(host: str) -> None:
+    assert "hunter2" not in refuse(host)
+
+
+def test_a_very_long_host_does_not_make_a_very_long_message() -> None:
+    assert len(refuse("a" * 10_000)) < 250
+
+
+@pytest.mark.parametrize(
+    ("host", "fields", "problem"),
+    [
+        ("acme.ilucca.net", {"schema": "ftp"}, "Schema 'ftp' is neither https nor http"),
+        ("ftp://acme.ilucca.net", {}, "Schema 'ftp' is neither https nor http"),
+        ("://acme.ilucca.net", {}, "Schema '' is neither https nor http"),
+        ("https://http://acme.ilucca.net", {}, "Schema 'https://http' is neither"),
+        ("http://127.0.0.1", {"schema": "https"}, "Schema is 'https', but Host starts with http://"),
+        ("acme.ilucca.net:8443", {"port": 443}, "Port is 443, but Host ends with :8443"),
+        ("acme.ilucca.net", {"port": 0}, "Port 0 is not from 1 to 65535"),
+        ("acme.ilucca.net:0", {}, "Port 0 is not from 1 to 65535"),
+        ("acme.ilucca.net", {"port": -1}, "Port -1 is not from 1 to 65535"),
+        ("acme.ilucca.net", {"port": 65536}, "Port 65536 is not from 1 to 65535"),
+    ],
+)
+def test_schema_and_port_are_checked(host: str, fields: dict[str, Any], problem: str) -> None:
+    assert problem in refuse(host, **fields)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "acme.ilucca.net",
+        "192.0.2.7",
+        "0.0.0.0",  # noqa: S104
+        "127.1",
+        "2130706433",
+        "localhost.evil.net",
+        "2001:db8::1",
+    ],
+)
+def test_http_is_refused_unless_the_host_is_this_machine_or_it_is_allowed(host: str) -> None:
+    assert "Schema http would send the API key in clear text" in refuse(host, schema="http")
+    assert "allow_insecure_http" in refuse(host, schema="http", extra={"allow_insecure_http": False})
+    allowed = read(host, schema="http", extra={"allow_insecure_http": True})
+    assert allowed.base_url.startswith("http://")
+
+
+@pytest.mark.parametrize(
+    ("password", "key"),
+    [
+        ("b5c1-4f7e", "b5c1-4f7e"),
+        ("lucca application=b5c1-4f7e", "b5c1-4f7e"),
+        ("Lucca  Application = b5c1-4f7e", "b5c1-4f7e"),
+        ("Authorization: lucca application=b5c1-4f7e", "b5c1-4f7e"),
+        ("lucca application=lucca=application=x", "lucca=application=x"),
+        ("!~", "!~"),
+    ],
+)
+def test_a_key_as_people_paste_it(password: str, key: str) -> None:
+    assert read(password=password).api_key == key
+
+
+@pytest.mark.parametrize("password", [None, "", "lucca application=", "lucca application= "])
+def test_a_missing_key_is_refused(password: str | None) -> None:
+    assert "Password is empty" in refuse(password=password)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        " ",
+        "hunter2\n",
+        " hunter2",
+        "hunter2 ",
+        "hun ter2",
+        "hun\tter2",
+        "hunter2\x00",
+        "hunter2\x7f",
+        "hunter2é",
+        "hunter2\r\nX-Evil: 1",
+        "bearer hunter2",
+        "hunter2\u00a0",
+        "hunter2\u200b",
+        "lucca application=hunter2\n",
+    ],
+)
+def test_a_key_that_cannot_be_one_is_refused_and_not_shown(password: str) -> None:
+    with pytest.raises(LuccaConfigurationError, match="Password contains white space") as caught:
+        read(password=password)
+    assert "hunter2" not in str(caught.value)
+    frame = caught.value.__traceback__
+    while frame is not None:  # nor where a traceback shows local variables, apart from this test's own
+        if frame.tb_frame.f_globals["__name__"].startswith("lucca_provider"):
+            assert "hunter2" not in repr(frame.tb_frame.f_locals)
+        frame = frame.tb_next
+
+
+NUMBERS = [
+    ("requests_per_minute", 45, [1, 50, 45.0, "45", " 45 ", "45.0", 1_000_000]),
+    ("timeout", 10.0, [0.1, 10, 3600, "2.5", "10"]),
+    ("window_seconds", 60.0, [0.5, "60"]),
+]
+
+
+@pytest.mark.parametrize(("name", "default", "good"), NUMBERS)
+def test_numbers_of_extras_may_be_text_as_in_the_uri_form(name: str, default: float, good: list[Any]) -> None:
+    for unset in ({}, {name: None}, {name: ""}):
+        assert getattr(read(extra=unset), name) == default
+    for value in good:
+        number = getattr(read(extra={name: value}), name)
+        assert number == float(value)
+        assert type(number) is type(default)
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in NUMBERS])
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, "0", "ten", "10 s", "nan", "inf", "1e999", True, False, [], {}, [10], 10**400, "9" * 400, 1e9, "x" * 5000],
+)
+def test_any_other_value_is_refused_by_name(name: str, value: Any) -> None:
+    message = refuse(extra={name: value})
+    assert message.startswith(f"Connection 'lucca_acme': extra {name} ")
+    assert len(message) < 300
+
+
+def test_requests_per_minute_is_a_whole_number() -> None:
+    assert "44.5 is not a whole number" in refuse(extra={"requests_per_minute": 44.5})
+
+
+@pytest.mark.parametrize(
+    ("value", "allowed"),
+    [
+        (True, True),
+        ("true", True),
+        ("True", True),
+        (" yes ", True),
+        ("1", True),
+        (1, True),
+        (False, False),
+        ("false", False),
+        ("no", False),
+        (0, False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_allow_insecure_http_may_be_text_as_in_the_uri_form(value: Any, allowed: bool) -> None:
+    extra = {"allow_insecure_http": value}
+    if allowed:
+        assert read("acme.test", schema="http", extra=extra).base_url == "http://acme.test"
+    else:
+        assert "clear text" in refuse("acme.test", schema="http", extra=extra)
+
+
+@pytest.mark.parametrize("value", ["on", "2", [], "yess"])
+def test_allow_insecure_http_is_never_guessed(value: Any) -> None:
+    assert "extra allow_insecure_http" in refuse("acme.test", schema="http", extra={"allow_insecure_http": value})
+
+
+@pytest.mark.parametrize("extra", ["[1]", "5", '"text"'])
+def test_an_extra_that_is_no_object_is_refused(extra: str) -> None:
+    class Stored:
+        conn_id = "lucca_acme"
+        host, port, schema, password = "acme.ilucca.net", None, None, KEY
+        extra_dejson = json.loads(extra)
+
+    with pytest.raises(LuccaConfigurationError, match="'lucca_acme': Extra must be a JSON object"):
+        Tenant.from_connection(Stored())
+
+
+@pytest.mark.parametrize(
+    ("host", "environment"),
+    [
+        ("acme.ilucca.net", "production"),
+        ("acme.ilucca.ch", "production"),
+        ("ACME.ILUCCA.NET", "production"),
+        ("acme.ilucca-test.net", "test"),
+        ("acme.ilucca-test.ch", "test"),
+        ("acme.ilucca-demo.net", "demo"),
+        ("acme.ilucca-demo.ch", "demo"),
+        ("acme-blue42.sandbox.eu1.luccasoftware.com", "sandbox"),
+        ("acme-corp-blue42.sandbox.eu2.luccasoftware.com", "sandbox"),
+        ("acme-blue42.sandbox.ch1.luccasoftware.com", "sandbox"),
+        ("acme.sandbox.eu1.luccasoftware.com", "other"),
+        ("acme-blue42.sandbox.us1.luccasoftware.com", "other"),
+        ("ilucca.net", "other"),
+        ("a.b.ilucca.net", "other"),
+        ("acme.ilucca.net.evil.com", "other"),
+        ("acme.ilucca.com", "other"),
+        ("acmexilucca.net", "other"),
+        ("localhost", "other"),
+        ("127.0.0.1", "other"),
+    ],
+)
+def test_the_environment_is_told_by_the_host(host: str, environment: str) -> None:
+    assert read(host).environment == environment
+    assert read(host, port=8443).environment == environment
+
+
+def test_a_tenant_does_not_show_its_key() -> None:
+    tenant = read()
+    assert re.search("acme", repr(tenant))
+    assert KEY not in f"{tenant!r} {tenant}"
+    assert pickle.loads(pickle.dumps(tenant)) == tenant  # noqa: S301 - of this test's own making
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tenant.timeout = 1.0  # type: ignore[misc]
