@@ -761,9 +761,13 @@ def test_a_server_that_does_not_start_is_told_of(monkeypatch):
     async def fail(self, sockets=None):
         raise RuntimeError("no")
 
+    with Sandbox(1) as lucca:
+        port = lucca.port  # free again afterwards
     monkeypatch.setattr(server.uvicorn.Server, "startup", fail)
-    with pytest.raises(RuntimeError, match="did not start"), Sandbox(1):
+    with pytest.raises(RuntimeError, match="did not start"), Sandbox(1, port=port):
         pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((lucca.host, port))
 
 
 def test_addresses():
