@@ -1,0 +1,91 @@
+"""
+### Check purchases in Python, close the good ones in Lucca, and report whatever happened
+
+A CSV file, on any storage that Airflow reads, names the purchases with the columns `purchase_id`, `ordered` and
+`invoiced`. Plain Python tells good from bad. The good ones are closed. The last task always runs, and its report names
+every purchase: closed, stopped by the check, refused by Lucca, or unresolved.
+
+| Needs | |
+|---|---|
+| variable `lucca_candidates` | where the file is: `s3://finance/candidates.csv`, `file:///data/candidates.csv` … |
+| connection `lucca_default` | the Lucca tenant |
+
+The report is a teardown: it runs also when the closing has failed, and the run is red nevertheless.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from airflow.providers.common.compat.sdk import ObjectStoragePath, dag, task
+
+from lucca_provider.operators.purchases import ClosePurchaseOperator
+
+log = logging.getLogger(__name__)
+
+
+def find_problem(row: dict[str, str]) -> str | None:
+    """Say what is wrong with a purchase."""
+    try:
+        ordered, invoiced = Decimal(row["ordered"]), Decimal(row["invoiced"])
+    except InvalidOperation:
+        return f"{row['ordered']!r} or {row['invoiced']!r} is not an amount"
+    return None if ordered == invoiced else f"{ordered} ordered, but {invoiced} invoiced"
+
+
+@dag(
+    dag_id="lucca_close_checked_purchases",
+    doc_md=__doc__,
+    schedule="0 6 1 * *",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(minutes=5),
+        "retry_exponential_backoff": True,
+        "execution_timeout": timedelta(hours=2),
+    },
+    tags=["lucca", "example"],
+)
+def lucca_close_checked_purchases() -> None:
+    # [START howto_close_checked_purchases]
+    @task(multiple_outputs=True)
+    def check(candidates: str) -> dict[str, Any]:
+        good, bad = [], {}
+        for row in csv.DictReader(ObjectStoragePath(candidates).read_text().splitlines()):
+            if problem := find_problem(row):
+                bad[row["purchase_id"]] = problem
+            else:
+                good.append(row["purchase_id"])
+        return {"good": good, "bad": bad}
+
+    @task
+    def report(ti: Any = None) -> dict[str, Any]:
+        """Put the two together; what a task did not get to say is missing."""
+        stopped = ti.xcom_pull(task_ids="check", key="bad") or {}
+        closing = ti.xcom_pull(task_ids="close") or {}
+        lines = [f"{number}: stopped, {problem}" for number, problem in stopped.items()]
+        lines += [f"{number}: closed" for number in closing.get("closed", [])]
+        lines += [f"{number}: was closed already" for number in closing.get("already_closed", [])]
+        lines += [f"{one['id']}: refused, {one['detail'] or one['title']}" for one in closing.get("rejected", [])]
+        lines += [f"{one['id']}: unresolved, {one['reason']}" for one in closing.get("unresolved", [])]
+        log.info("%s", "\n".join(lines) or "No purchase was looked at.")
+        return {"stopped": stopped, **closing}
+
+    checked = check("{{ var.value.lucca_candidates }}")
+    close = ClosePurchaseOperator(
+        task_id="close",
+        purchase_ids=checked["good"],
+        comment="Checked and closed by Airflow, {{ run_id }}",
+        closing_date="{{ data_interval_end | default(dag_run.run_after) | ds }}",
+    )
+    close >> report().as_teardown()
+    # [END howto_close_checked_purchases]
+
+
+lucca_close_checked_purchases()

@@ -1,0 +1,92 @@
+"""
+### Check the month's purchases in SQL, then close the good ones in Lucca
+
+The table `purchase_candidates`, filled by your pipeline, holds the purchases that are to be closed. Two checks look at
+it as a whole: if one fails, nothing is closed. A third looks at each purchase and writes down what is wrong with it;
+the purchases without a problem are closed.
+
+| Needs | |
+|---|---|
+| connection `lucca_validation` | any database that Airflow has a provider for; SQLite in `make demo` |
+| connection `lucca_default` | the Lucca tenant |
+| table `purchase_candidates` | `purchase_id`, `ordered`, `invoiced`, `approved_by` and an empty `problem` |
+
+Purchases that Lucca refuses fail the closing without stopping it, and the report in XCom says why.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+from airflow.providers.common.compat.sdk import DAG, chain
+from airflow.providers.common.sql.operators.sql import (
+    SQLColumnCheckOperator,
+    SQLExecuteQueryOperator,
+    SQLTableCheckOperator,
+)
+
+from lucca_provider.operators.purchases import ClosePurchaseOperator
+
+DATABASE = "lucca_validation"
+
+with DAG(
+    dag_id="lucca_close_validated_purchases",
+    doc_md=__doc__,
+    schedule="0 6 1 * *",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    catchup=False,
+    max_active_runs=1,
+    default_args={
+        "retries": 3,
+        "retry_delay": timedelta(minutes=5),
+        "retry_exponential_backoff": True,
+        "execution_timeout": timedelta(hours=2),
+    },
+    tags=["lucca", "example"],
+):
+    # [START howto_close_validated_purchases]
+    check_columns = SQLColumnCheckOperator(
+        task_id="check_columns",
+        conn_id=DATABASE,
+        table="purchase_candidates",
+        column_mapping={
+            "purchase_id": {"null_check": {"equal_to": 0}, "unique_check": {"equal_to": 0}, "min": {"geq_to": 1}},
+            "ordered": {"null_check": {"equal_to": 0}, "min": {"geq_to": 0}},
+            "invoiced": {"null_check": {"equal_to": 0}, "min": {"geq_to": 0}},
+        },
+    )
+    check_table = SQLTableCheckOperator(
+        task_id="check_table",
+        conn_id=DATABASE,
+        table="purchase_candidates",
+        checks={
+            "not_empty": {"check_statement": "COUNT(*) > 0"},
+            "plausible_total": {"check_statement": "SUM(invoiced) < 1000000"},
+        },
+    )
+    find_problems = SQLExecuteQueryOperator(
+        task_id="find_problems",
+        conn_id=DATABASE,
+        sql="""
+            UPDATE purchase_candidates SET problem = CASE
+                WHEN approved_by IS NULL THEN 'nobody has approved it'
+                WHEN invoiced > ordered THEN 'more was invoiced than ordered'
+            END
+        """,
+    )
+    ready = SQLExecuteQueryOperator(
+        task_id="ready",
+        conn_id=DATABASE,
+        sql="SELECT purchase_id FROM purchase_candidates WHERE problem IS NULL ORDER BY purchase_id",
+    )
+    close = ClosePurchaseOperator(
+        task_id="close",
+        purchase_ids=ready.output,
+        comment="Month-end closing by Airflow, {{ run_id }}",
+        # The last day of the month before the run; one that is started by hand may have no data interval.
+        closing_date="{{ macros.ds_add((data_interval_end | default(dag_run.run_after)).replace(day=1) | ds, -1) }}",
+        lucca_conn_id="lucca_default",
+    )
+    # [END howto_close_validated_purchases]
+
+    chain([check_columns, check_table], find_problems, ready, close)
