@@ -1,0 +1,86 @@
+# Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
+# PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint coverage requirements clean FORCE
+.DELETE_ON_ERROR:
+
+LINES := 3.3 2.11
+LIMITS_3.3 := (3, 10) <= version < (3, 15)
+LIMITS_2.11 := (3, 10) <= version < (3, 13)
+
+# Nothing of the user's own Python set-up may leak in.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV COVERAGE_FILE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_USER := 0
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
+
+demo: .venv/3.3/ready ## Close purchases of a Lucca tenant that runs on this machine, and show what became of them
+	@exec .venv/3.3/bin/python demo/demo.py
+
+# --- environments ---------------------------------------------------------------------------------------------------
+
+# Prints the first Python that fits an Airflow line. They are run, since some (pyenv's) are there but do not work.
+find_python = for python in $(PYTHON) python3 python3.12 python3.11 python3.10 python3.13 python3.14 python; do \
+	"$$python" -c 'import sys; version = sys.version_info[:2]; sys.exit(not $(LIMITS_$(1)))' 2>/dev/null || continue; \
+	found="$$found $$python"; \
+	"$$python" -c 'import ensurepip, venv' 2>/dev/null && echo "$$python" && break; \
+	done
+
+no_python = Airflow $(1) needs a Python with $(LIMITS_$(1)) that can make environments; \
+	tried $(PYTHON) python3, python3.10 to python3.14 and python. \
+	Install one, or name it: make PYTHON=/path/to/python. On Debian and Ubuntu also: apt install python3-venv
+
+.venv/%/pins: requirements/airflow-%.txt
+	@python=$$($(call find_python,$*)); test -n "$$python" || { echo "$(call no_python,$*)" >&2; exit 1; }; \
+	echo "Making .venv/$* with $$python; the first time this takes a minute or two."; \
+	exec "$$python" -m venv --clear .venv/$*
+	@exec .venv/$*/bin/python -m pip install -qq --no-deps -r $<
+	@touch $@
+
+.venv/%/ready: .venv/%/pins setup.cfg pyproject.toml
+	@exec .venv/$*/bin/python -m pip install -qq --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PRECIOUS: .venv/%/pins .venv/%/ready
+
+requirements: ## Renew the pinned versions (needs uv)
+	requirements/renew
+
+# --- tests ----------------------------------------------------------------------------------------------------------
+
+# Which lines this machine can run; EVERY_LINE=1 makes a missing one an error.
+TESTED = $(strip $(foreach line,$(LINES),$(if $(shell $(call find_python,$(line))),$(line))))
+UNTESTED = $(filter-out $(TESTED),$(LINES))
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+test: ## Lint, and run every test on each Airflow line that this machine has a Python for
+	@$(MAKE) --no-print-directory --jobs=2 $(TESTED:%=.venv/%/ready)
+	@rm -f .coverage .coverage.*
+	@failed=; \
+	$(MAKE) --no-print-directory --keep-going lint || failed="$$failed lint"; \
+	echo "Testing on Airflow $(TESTED) side by side; what they say comes when they are done."; \
+	$(MAKE) --no-print-directory --keep-going --jobs=2 $(SYNC) $(TESTED:%=test-%) || failed="$$failed tests"; \
+	$(if $(UNTESTED),,$(MAKE) --no-print-directory coverage || failed="$$failed coverage";) \
+	$(if $(UNTESTED),echo "!!! NOT TESTED on Airflow $(UNTESTED): $(call no_python,$(firstword $(UNTESTED)))" >&2;) \
+	$(if $(UNTESTED),$(if $(EVERY_LINE),failed="$$failed Airflow-$(UNTESTED)";)) \
+	test -z "$$failed" || { echo "make test: FAILED:$$failed" >&2; exit 1; }; \
+	echo "make test: everything passed on Airflow $(TESTED)."
+
+lint: .venv/3.3/ready ## Check style and types
+	.venv/3.3/bin/python -m ruff check .
+	.venv/3.3/bin/python -m ruff format --check .
+	.venv/3.3/bin/python -m mypy
+
+test-%: .venv/%/ready FORCE
+	COVERAGE_FILE=.coverage.$* .venv/$*/bin/python -m pytest --cov --cov-report= $(PYTEST_ARGS)
+
+# What only one line can run counts for both.
+coverage: .venv/3.3/ready
+	.venv/3.3/bin/python -m coverage combine --quiet
+	.venv/3.3/bin/python -m coverage report --fail-under=100
+
+clean: ## Remove whatever was made
+	rm -rf .venv .airflow build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
