@@ -51,9 +51,9 @@ class Body:
     """
     What an answer said.
 
-    :param value: the JSON value; ``None`` if it is not JSON
+    :param value: the JSON value of a good answer; ``None`` if it is not JSON
     :param is_html: whether it is a web page, whatever its status or type claims
-    :param complete: whether it was read to its end
+    :param complete: whether it certainly was read to its end
     :param title: see :class:`~lucca_provider.exceptions.LuccaError`, as ``detail`` and ``errors``; fit for one line
         of a log, and empty for a good answer
     """
@@ -75,6 +75,7 @@ def read_body(response: requests.Response, *, secret: str, deadline: float) -> B
     """
     good = 200 <= response.status_code < 300
     raw, complete = _read(response, MAX_BODY if good else MAX_ERROR_BODY, deadline)
+    complete = complete and _tells_its_end(response)
     text = raw.decode("utf-8", "replace").lstrip("\ufeff")
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if _HTML_START.match(text) or (content_type in _HTML_TYPES and text.strip()):
@@ -87,9 +88,8 @@ def read_body(response: requests.Response, *, secret: str, deadline: float) -> B
         return Body(value, complete=complete)
     show = _Show(secret)
     if not isinstance(value, dict):
-        return Body(value, complete=complete, detail=show(text, cut=not complete) or None)
+        return Body(complete=complete, detail=show(text, cut=not complete) or None)
     return Body(
-        value,
         complete=complete,
         title=_text_of(value, show, "title", "Title", "message", "Message", "error"),
         detail=_text_of(value, show, "detail", "Detail", "error_description"),
@@ -222,6 +222,17 @@ def _read(response: requests.Response, limit: int, deadline: float) -> tuple[byt
     except (OSError, HTTPError):
         return bytes(raw), False
     return bytes(raw), True
+
+
+def _tells_its_end(response: requests.Response) -> bool:
+    """Say whether an answer that broke off, even amid its headers, could not look like this one: Python takes both."""
+    headers = response.headers
+    return (
+        response.status_code == 204
+        or "Content-Length" in headers
+        or "Transfer-Encoding" in headers
+        or "close" in headers.get("Connection", "").lower()
+    )
 
 
 def _chunks(response: requests.Response) -> Iterator[bytes]:

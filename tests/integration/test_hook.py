@@ -1,0 +1,854 @@
+"""LuccaHook on real sockets: what goes out, what is never repeated, and what every answer and failure becomes."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import datetime
+import gzip
+import json
+import logging
+import pickle
+import socket
+import ssl
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
+from scripted_server import DROP, HANG, RESET, Answer, ScriptedServer, drip, http, then_close
+
+from lucca_provider import __version__
+from lucca_provider.exceptions import (
+    LuccaAccessError,
+    LuccaConfigurationError,
+    LuccaError,
+    LuccaForbiddenError,
+    LuccaInDoubtError,
+    LuccaNotFoundError,
+    LuccaNotSentError,
+    LuccaRefusedError,
+    LuccaThrottledError,
+)
+from lucca_provider.hooks.lucca import POOL_SIZE, LuccaHook
+from lucca_provider.sandbox import Sandbox
+
+KEY = "b5c1-4f7e-KEY"
+AUTHORIZATION = f"lucca application={KEY}"
+CLOSING = "/cleemy-procurement/api/purchases/12/closing"
+HTML = b"<!DOCTYPE html><title>Sign in</title>"
+
+Connect = Callable[..., LuccaHook]
+
+_connects: list[Any] = []
+
+
+def _watch(event: str, args: tuple[Any, ...]) -> None:
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        _connects.append((event, args[-1] if event == "socket.connect" else args[:2]))
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture
+def connects() -> list[Any]:
+    """Return what is appended to whenever this process opens a connection or looks up a name."""
+    _connects.clear()
+    return _connects
+
+
+@pytest.fixture(autouse=True)
+def _plain_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Take away what the machine's own settings would change about requests."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
+    """Make a hook for an address, through a connection as Airflow reads it from its environment."""
+    hooks = []
+
+    def make(host: str, *, retries: int = 3, password: str = KEY, **extra: Any) -> LuccaHook:
+        connection = {"conn_type": "lucca", "host": host, "password": password, "extra": {"timeout": 5, **extra}}
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_TEST", json.dumps(connection))
+        hooks.append(LuccaHook("lucca_test", retries=retries))
+        return hooks[-1]
+
+    yield make
+    for hook in hooks:
+        if "_session" in vars(hook):
+            hook.get_conn().close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the path of a key with a certificate for this machine that nobody else vouches for."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + signed.public_bytes(encoding))
+    return str(path)
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """Return an address that refuses connections."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+@pytest.fixture
+def unresponsive() -> Iterator[str]:
+    """Return an address where no connection is ever accepted or refused."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for client in waiting:
+            client.setblocking(False)
+            client.connect_ex(address)
+        yield f"http://127.0.0.1:{address[1]}"
+        for client in waiting:
+            client.close()
+
+
+def failure_of(call: Callable[[], object]) -> LuccaError:
+    """Return what a call raised, having looked for the key wherever a person or a log might see it."""
+    with pytest.raises(LuccaError) as caught:
+        call()
+    error = caught.value
+    assert error.__cause__ is error.__context__ is None
+    shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    for text in (shown, repr(error), repr(vars(error)), repr(pickle.dumps(error)), str(copy.copy(error))):
+        assert KEY not in text
+    assert str(error).isprintable()
+    return error
+
+
+# -- the connection -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        "lucca://:b5c1-4f7e-KEY@acme.ilucca-test.net:8443/https?requests_per_minute=30&timeout=2.5",
+        "lucca://:b5c1-4f7e-KEY@https%3A%2F%2Facme.ilucca-test.net%3A8443%2F?requests_per_minute=30&timeout=2.5",
+        "lucca://https://:b5c1-4f7e-KEY@acme.ilucca-test.net:8443?requests_per_minute=30&timeout=2.5",
+        "lucca://:lucca+application%3Db5c1-4f7e-KEY@acme.ilucca-test.net:8443?requests_per_minute=30&timeout=2.5".replace(
+            "+", "%20"
+        ),
+        '{"conn_type": "lucca", "host": "acme.ilucca-test.net", "port": 8443, "password": "b5c1-4f7e-KEY",'
+        ' "extra": {"requests_per_minute": 30, "timeout": 2.5}}',
+        '{"conn_type": "lucca", "host": "https://acme.ilucca-test.net/", "port": "8443", "schema": "https",'
+        ' "password": "lucca application=b5c1-4f7e-KEY", "extra": "{\\"requests_per_minute\\": \\"30\\", \\"timeout\\":'
+        ' \\"2.5\\"}"}',
+    ],
+)
+def test_uri_and_json_forms_of_a_connection(connection: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", connection)
+    hook = LuccaHook()
+    assert hook.base_url == "https://acme.ilucca-test.net:8443"
+    assert hook.environment == "test"
+    assert hook.tenant.api_key == KEY
+    assert (hook.tenant.requests_per_minute, hook.tenant.timeout) == (30, 2.5)
+
+
+def test_the_default_connection_and_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"lucca://:{KEY}@acme.ilucca.net")
+    hook = LuccaHook()
+    assert hook.base_url == "https://acme.ilucca.net"
+    assert hook.environment == "production"
+    assert (hook.tenant.requests_per_minute, hook.tenant.timeout, hook.tenant.window_seconds) == (45, 10.0, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("host", "password", "extra", "field"),
+    [
+        ("acme.ilucca.net/x", KEY, {}, "Host"),
+        ("acme.ilucca.net", "", {}, "Password"),
+        ("acme.ilucca.net", f"{KEY}\r\nX: y", {}, "Password"),
+        ("http://acme.ilucca.net", KEY, {}, "Schema"),
+        ("acme.ilucca.net:0", KEY, {}, "Port"),
+        ("acme.ilucca.net", KEY, {"timeout": "soon"}, "extra timeout"),
+    ],
+)
+def test_a_wrong_connection_is_told_before_anything_is_sent(
+    host: str, password: str, extra: dict[str, Any], field: str, connect: Connect, connects: list[Any]
+) -> None:
+    hook = connect(host, password=password, **extra)
+    for call in (hook.get_conn, hook.probe, lambda: hook.close_purchase(12), lambda: hook.base_url):
+        error = failure_of(call)
+        assert type(error) is LuccaConfigurationError
+        assert str(error).startswith(f"Connection 'lucca_test': {field} ")
+    assert hook.test_connection() == (False, str(error))
+    assert connects == []
+
+
+@pytest.mark.parametrize("purchase_id", [0, -1, 2**31, True, 1.5, "x", None])
+def test_a_wrong_purchase_id_is_told_before_anything_is_sent(
+    purchase_id: Any, connect: Connect, connects: list[Any]
+) -> None:
+    hook = connect("acme.ilucca.net")
+    for call in (hook.close_purchase, hook.get_purchase):
+        with pytest.raises(ValueError, match=r"^purchase_id: "):
+            call(purchase_id)
+    assert connects == []
+
+
+def test_a_wrong_date_or_comment_is_told_before_anything_is_sent(connect: Connect, connects: list[Any]) -> None:
+    hook = connect("acme.ilucca.net")
+    with pytest.raises(ValueError, match="calendar"):
+        hook.close_purchase(12, closing_date="2026-02-30")
+    with pytest.raises(ValueError, match=r"^comment: "):
+        hook.close_purchase(12, comment=5)  # type: ignore[arg-type]
+    assert connects == []
+
+
+def test_a_connection_that_does_not_exist_is_airflows_own_error(airflow_db: None) -> None:
+    with pytest.raises(AirflowNotFoundException, match="lucca_nowhere"):
+        _ = LuccaHook("lucca_nowhere").tenant
+
+
+# -- what goes out --------------------------------------------------------------------------------------------------
+
+
+def test_each_request_carries_key_and_user_agent(connect: Connect) -> None:
+    from airflow import __version__ as airflow_version
+
+    with ScriptedServer(http(200, {"id": 12})) as server:
+        hook = connect(server.url)
+        hook.close_purchase(12)
+        hook.get_purchase(12)
+        hook.get_conn().get(f"{server.url}/other")
+    assert [(request.method, request.target) for request in server.requests] == [
+        ("POST", CLOSING),
+        ("GET", "/cleemy-procurement/api/purchases/12"),
+        ("GET", "/other"),
+    ]
+    for request in server.requests:
+        assert request.headers["authorization"] == AUTHORIZATION
+        assert request.headers["accept"] == "application/json"
+        assert request.headers["user-agent"] == f"airflow-provider-lucca/{__version__} apache-airflow/{airflow_version}"
+    assert server.connections == 1
+
+
+def test_ipv6(connect: Connect) -> None:
+    with ScriptedServer(host="::1") as server:
+        connect("::1", retries=0).get_conn().get(server.url)
+        connect(server.url).close_purchase(12)
+    assert len(server.requests) == 2
+
+
+def test_no_cookie_is_kept(connect: Connect) -> None:
+    with ScriptedServer(http(200, b"{}", Set_Cookie="session=someone-else; Path=/")) as server:
+        hook = connect(server.url)
+        for _ in range(2):
+            hook.get_purchase(12)
+    assert all("cookie" not in request.headers for request in server.requests)
+
+
+def test_a_netrc_does_not_replace_the_key(connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1\nlogin jane\npassword hunter2\n")
+    netrc.chmod(0o600)
+    with ScriptedServer() as server:
+        requests.get(server.url, timeout=5)
+        connect(server.url).close_purchase(12)
+        connect(server.url).get_conn().get(server.url)
+    assert server.requests[0].headers["authorization"].startswith("Basic ")  # so the file does count elsewhere
+    assert [request.headers["authorization"] for request in server.requests[1:]] == [AUTHORIZATION] * 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(status: int, connect: Connect) -> None:
+    with ScriptedServer() as elsewhere, ScriptedServer(http(status, Location=f"{elsewhere.url}/login")) as server:
+        hook = connect(server.url)
+        session = hook.get_conn()
+        for call in (session.get, session.post, session.put, session.delete, session.options, session.head):
+            assert call(server.url).status_code == status
+            assert call(server.url, allow_redirects=True).status_code == status
+        assert session.get(server.url, allow_redirects=False).next is None
+        sent = len(server.requests)
+        error = failure_of(lambda: hook.close_purchase(12))
+        assert type(error) is LuccaAccessError
+        assert error.status == status
+        assert "redirect is never followed" in str(error)
+        assert len(server.requests) == sent + 1
+    assert elsewhere.requests == []
+
+
+def test_no_call_can_forget_the_time_out(connect: Connect) -> None:
+    with ScriptedServer(HANG) as server:
+        hook = connect(server.url, timeout=0.1)
+        session = hook.get_conn()
+        request = session.prepare_request(requests.Request("GET", server.url))
+        started = time.monotonic()
+        for call in (
+            lambda: session.get(server.url),
+            lambda: session.get(server.url, timeout=None),
+            lambda: session.send(request),
+        ):
+            with pytest.raises(requests.ReadTimeout):
+                call()
+        assert type(failure_of(hook.probe)) is LuccaInDoubtError
+        assert time.monotonic() - started < 3
+
+
+def test_a_call_may_have_another_time_out(connect: Connect) -> None:
+    with ScriptedServer(HANG) as server, pytest.raises(requests.ReadTimeout):
+        connect(server.url, timeout=20).get_conn().get(server.url, timeout=0.1)
+
+
+# -- TLS ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_untrusted_certificate_stops_everything_before_the_key_is_sent(certificate: str, connect: Connect) -> None:
+    with ScriptedServer(certificate=certificate) as server:
+        hook = connect(f"https://localhost:{server.port}")
+        error = failure_of(lambda: hook.close_purchase(12))
+        assert type(error) is LuccaAccessError
+        assert "certificate is not trusted" in str(error)
+        assert "Nothing was sent" in str(error)
+        session = hook.get_conn()
+        session.verify = False
+        for call in (lambda: session.get(hook.base_url), lambda: session.get(hook.base_url, verify=False)):
+            with pytest.raises(requests.exceptions.SSLError):
+                call()
+    assert server.connections == 3
+    assert server.bytes_received == 0
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_the_workers_own_ca_counts(
+    verify: bool, certificate: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
+    with ScriptedServer(certificate=certificate) as server:
+        hook = connect(f"https://localhost:{server.port}")
+        hook.get_conn().verify = verify
+        hook.close_purchase(12)
+    assert server.requests[0].headers["authorization"] == AUTHORIZATION
+
+
+def test_a_certificate_of_another_host_is_refused(
+    certificate: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
+    with ScriptedServer(certificate=certificate) as server:
+        assert type(failure_of(connect(server.url).probe)) is LuccaAccessError
+    assert server.bytes_received == 0
+
+
+def test_a_ca_file_that_is_not_there_is_told(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    error = failure_of(connect("https://localhost:1").probe)
+    assert type(error) is LuccaAccessError
+    assert "/nowhere/ca.pem" in str(error)
+    assert "Nothing was sent" in str(error)
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"], ids=["hangs up", "speaks no TLS"]
+)
+def test_a_server_without_tls_was_certainly_not_sent_anything(greeting: bytes, connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            client, _ = listener.accept()
+            with client:
+                client.recv(10_000)
+                client.sendall(greeting)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        error = failure_of(connect(f"https://127.0.0.1:{listener.getsockname()[1]}", retries=0).probe)
+        thread.join()
+    assert type(error) is LuccaNotSentError
+
+
+def test_a_handshake_that_hangs_was_certainly_not_sent_anything(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        hook = connect(f"https://127.0.0.1:{listener.getsockname()[1]}", retries=0, timeout=0.1)
+        assert type(failure_of(lambda: hook.close_purchase(12))) is LuccaNotSentError
+
+
+# -- a POST is never sent twice -------------------------------------------------------------------------------------
+
+IN_DOUBT: dict[str, Answer] = {
+    "read time-out": HANG,
+    "dropped after the request": DROP,
+    "reset after the request": RESET,
+    "dropped in the status line": then_close(b"HTTP/1.1 20"),
+    "dropped in the headers": then_close(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    "dropped after the headers": then_close(http(200, length=10)),
+    "dropped in the body": then_close(http(200, b'{"id"', length=10)),
+    "dropped in a chunk": then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}"),
+    "dropped between chunks": then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
+    "no sense in a chunk": then_close(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n{}\r\n"),
+    "no HTTP": then_close(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "too many headers": then_close(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n"),
+    "202": http(202),
+    "206": http(206, b"{}"),
+    "408": http(408, Retry_After="0"),
+    "500": http(500),
+    "502 with a page": http(502, HTML, Content_Type="text/html"),
+    "503": http(503, Retry_After="0"),
+    "504": http(504, Retry_After="0"),
+}
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize("name", IN_DOUBT)
+def test_in_doubt_and_sent_exactly_once(name: str, retries: int, connect: Connect, connects: list[Any]) -> None:
+    with ScriptedServer(IN_DOUBT[name], http(200)) as server:
+        timeout = 0.2 if name == "read time-out" else 5
+        error = failure_of(lambda: connect(server.url, retries=retries, timeout=timeout).close_purchase(12))
+        assert type(error) is LuccaInDoubtError
+        assert error.purchase_id == 12
+        assert str(error).endswith("It may or may not have happened.")
+    assert len(server.requests) == len([event for event, _ in connects if event == "socket.connect"]) == 1
+
+
+def test_a_reading_in_doubt_says_that_nothing_was_changed(connect: Connect) -> None:
+    with ScriptedServer(http(500)) as server:
+        error = failure_of(lambda: connect(server.url).get_purchase(12))
+        assert type(error) is LuccaInDoubtError
+        assert str(error).endswith("Nothing was changed.")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, LuccaRefusedError),
+        (401, LuccaAccessError),
+        (403, LuccaForbiddenError),
+        (404, LuccaNotFoundError),
+        (405, LuccaRefusedError),
+        (409, LuccaRefusedError),
+        (413, LuccaRefusedError),
+        (422, LuccaRefusedError),
+        (431, LuccaRefusedError),
+    ],
+)
+def test_a_clear_no_is_final(status: int, kind: type[LuccaError], connect: Connect) -> None:
+    problem = {"title": "No", "detail": f"because of {KEY}", "errors": {"date": ["too early"]}}
+    with ScriptedServer(http(status, problem, Retry_After="0"), http(200)) as server:
+        error = failure_of(lambda: connect(server.url).close_purchase(12))
+    assert type(error) is kind
+    assert (error.status, error.purchase_id, error.retry_after) == (status, 12, 0.0)
+    assert (error.title, error.detail, error.errors) == ("No", "because of ***", {"date": ["too early"]})
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_a_clear_yes(status: int, connect: Connect) -> None:
+    with ScriptedServer(http(status)) as server:
+        connect(server.url).close_purchase(12)
+    assert len(server.requests) == 1
+
+
+def test_a_web_page_is_no_yes(connect: Connect) -> None:
+    with ScriptedServer(http(200, HTML)) as server:
+        assert type(failure_of(lambda: connect(server.url).close_purchase(12))) is LuccaAccessError
+
+
+# -- what is tried again --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "retry_after", ["0", "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+)
+def test_429_is_tried_again(retry_after: str, connect: Connect) -> None:
+    with ScriptedServer(http(429, Retry_After=retry_after), http(200)) as server:
+        connect(server.url).close_purchase(12)
+    assert len(server.requests) == 2
+    assert server.connections == 1
+
+
+def test_429_without_retry_after_is_tried_again(connect: Connect) -> None:
+    with ScriptedServer(http(429), http(200)) as server:
+        connect(server.url).close_purchase(12)
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_429_to_the_end(retries: int, connect: Connect) -> None:
+    with ScriptedServer(http(429, {"title": "Too many"}, Retry_After="0")) as server:
+        error = failure_of(lambda: connect(server.url, retries=retries).close_purchase(12))
+    assert type(error) is LuccaThrottledError
+    assert (error.status, error.title, error.retry_after) == (429, "Too many", 0.0)
+    assert len(server.requests) == retries + 1
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"), [("86400", 86400.0), ("9" * 9, 999_999_999.0), ("soon", None), ("-5", None)]
+)
+def test_without_retries_a_429_comes_at_once_with_what_lucca_asked(
+    retry_after: str, seconds: float | None, connect: Connect
+) -> None:
+    with ScriptedServer(http(429, Retry_After=retry_after)) as server:
+        error = failure_of(lambda: connect(server.url, retries=0).close_purchase(12))
+    assert error.retry_after == seconds
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_refused_connection_was_not_sent(retries: int, refusing: str, connect: Connect, connects: list[Any]) -> None:
+    error = failure_of(lambda: connect(refusing, retries=retries).close_purchase(12))
+    assert type(error) is LuccaNotSentError
+    assert error.purchase_id == 12
+    assert "Nothing was sent" in str(error)
+    assert len([event for event, _ in connects if event == "socket.connect"]) == retries + 1
+
+
+def test_a_connection_that_is_refused_first_is_tried_again(connect: Connect) -> None:
+    with ScriptedServer() as server, socket.socket() as late:
+        late.bind(("127.0.0.1", 0))
+        hook = connect(f"http://127.0.0.1:{late.getsockname()[1]}")
+        result = ThreadPoolExecutor(1).submit(hook.close_purchase, 12)
+        time.sleep(0.3)
+        late.listen()
+        client, _ = late.accept()
+        with client, socket.create_connection(("127.0.0.1", server.port)) as onward:
+            onward.sendall(client.recv(10_000))
+            client.sendall(onward.recv(10_000))
+            assert result.result(5) is None
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_connect_time_out_was_not_sent(
+    retries: int, unresponsive: str, connect: Connect, connects: list[Any]
+) -> None:
+    error = failure_of(lambda: connect(unresponsive, retries=retries, timeout=0.1).close_purchase(12))
+    assert type(error) is LuccaNotSentError
+    assert len([event for event, _ in connects if event == "socket.connect"]) == retries + 1
+
+
+def test_an_unknown_name_was_not_sent(connect: Connect, connects: list[Any]) -> None:
+    error = failure_of(lambda: connect("https://lucca.invalid", retries=0).close_purchase(12))
+    assert type(error) is LuccaNotSentError
+    assert [event for event, _ in connects] == ["socket.getaddrinfo"]
+
+
+def test_a_name_that_cannot_be_looked_up_is_told(connect: Connect) -> None:
+    hook = connect("https://acme.ilucca.net")
+    with pytest.raises(requests.exceptions.InvalidURL):
+        hook.get_conn().get("https://.ilucca.net")
+
+
+# -- proxies --------------------------------------------------------------------------------------------------------
+
+
+def test_a_proxy_that_refuses_connections_was_not_sent(
+    refusing: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, refusing)
+    for host in ("http://127.0.0.2", "https://acme.test"):
+        assert type(failure_of(lambda host=host: connect(host, retries=0).close_purchase(12))) is LuccaNotSentError  # type: ignore[misc]
+
+
+def test_a_proxy_that_refuses_to_tunnel_was_not_sent(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedServer(http(407)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        error = failure_of(lambda: connect("https://acme.test", retries=0).close_purchase(12))
+    assert type(error) is LuccaNotSentError
+    assert "407" in str(error)
+    assert [request.method for request in proxy.requests] == ["CONNECT"]
+    assert "authorization" not in proxy.requests[0].headers
+
+
+def test_a_proxy_that_hangs_up_on_the_request_leaves_it_in_doubt(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedServer(DROP) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        assert type(failure_of(lambda: connect("http://127.0.0.2").close_purchase(12))) is LuccaInDoubtError
+    assert len(proxy.requests) == 1
+
+
+def test_a_proxy_setting_that_makes_no_sense_is_told(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    for proxy in ("foo://127.0.0.1:1", "http://"):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        error = failure_of(connect("https://acme.test").probe)
+        assert type(error) is LuccaAccessError
+        assert "cannot be made" in str(error)
+
+
+# -- connections that are kept --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(200, b'{"id": 12}'),
+        http(204),
+        http(404, b'{"title": "no"}'),
+        http(200, gzip.compress(b'{"id": 12}'), Content_Encoding="gzip"),
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"i\r\n7\r\nd": 12}\r\n0\r\n\r\n',
+    ],
+    ids=["plain", "empty", "error", "gzip", "chunked"],
+)
+def test_a_connection_is_used_again(answer: bytes, connect: Connect) -> None:
+    with ScriptedServer(answer) as server:
+        hook = connect(server.url)
+        for _ in range(3):
+            with contextlib.suppress(LuccaNotFoundError):
+                hook.close_purchase(12)
+    assert [request.connection for request in server.requests] == [0, 0, 0]
+
+
+def test_a_kept_connection_that_the_server_closed_is_noticed_before_the_next_post(connect: Connect) -> None:
+    with ScriptedServer(then_close(http(200)), http(200)) as server:
+        hook = connect(server.url)
+        hook.close_purchase(12)
+        while not server.closed:
+            time.sleep(0.01)
+        hook.close_purchase(13)
+    assert [request.connection for request in server.requests] == [0, 1]
+
+
+@pytest.mark.parametrize("end", [DROP, RESET])
+def test_a_kept_connection_that_closes_on_the_next_post_leaves_it_in_doubt(end: Answer, connect: Connect) -> None:
+    """The server may have read it or not: nobody can tell, so it is never repeated here."""
+    with ScriptedServer(http(200), end, http(200)) as server:
+        hook = connect(server.url)
+        hook.close_purchase(12)
+        assert type(failure_of(lambda: hook.close_purchase(13))) is LuccaInDoubtError
+        hook.close_purchase(14)
+    assert Counter(request.target.split("/")[4] for request in server.requests) == {"12": 1, "13": 1, "14": 1}
+
+
+# -- slow and large -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(
+    ("start", "byte"),
+    [
+        (b"Content-Length: 1000000\r\n\r\n", b"x"),
+        (b"\r\n", b"x"),
+        (b"Transfer-Encoding: chunked\r\n\r\nfffff\r\n", b"x"),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    ],
+    ids=["length", "to the end", "one chunk", "chunks"],
+)
+def test_a_body_that_drips_does_not_hold_a_call(status: int, start: bytes, byte: bytes, connect: Connect) -> None:
+    with ScriptedServer(drip(b"HTTP/1.1 %d Slow\r\n" % status + start, byte)) as server:
+        started = time.monotonic()
+        error = failure_of(lambda: connect(server.url, timeout=0.3).close_purchase(12))
+        assert time.monotonic() - started < 2
+        assert type(error) is (LuccaInDoubtError if status == 200 else LuccaRefusedError)
+
+
+def test_an_endless_answer_is_cut_off(connect: Connect) -> None:
+    with ScriptedServer(then_close(http(500, b"x" * 20_000_000))) as server:
+        error = failure_of(lambda: connect(server.url).close_purchase(12))
+    assert error.detail == "x" * 300 + "…"
+
+
+def test_a_page_of_megabytes_is_read(connect: Connect) -> None:
+    items = [{"id": n, "state": "Ongoing", "title": "x" * 5000} for n in range(1, 1001)]
+    with ScriptedServer(http(200, {"items": items, "next": "2"})) as server:
+        page = connect(server.url).get_purchase_states()
+    assert len(page.states) == 1000
+    assert page.cursor == "2"
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_a_purchase_is_returned_as_lucca_says(connect: Connect) -> None:
+    with ScriptedServer(http(200, {"id": 12, "title": "Été"})) as server:
+        assert connect(server.url).get_purchase(12) == {"id": 12, "title": "Été"}
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"12", b"OK", b'{"id": 12'])
+def test_what_is_no_purchase_is_not_taken_for_one(body: bytes, connect: Connect) -> None:
+    with ScriptedServer(http(200, body)) as server:
+        error = failure_of(lambda: connect(server.url).get_purchase(12))
+    assert type(error) is LuccaInDoubtError
+    assert error.purchase_id == 12
+
+
+def test_states_are_listed_page_by_page(connect: Connect) -> None:
+    items = [{"id": 1, "state": "Closed"}, {"id": 2}, {"id": 3, "state": 5}, {"id": "4"}, {"id": True}, {}, None, 7]
+    pages = [http(200, {"items": items, "next": "a b&c"}), http(200, {"items": [], "next": None})]
+    with ScriptedServer(*pages) as server:
+        hook = connect(server.url)
+        first = hook.get_purchase_states()
+        last = hook.get_purchase_states(first.cursor)
+    assert (first.states, first.cursor) == ({1: "Closed", 2: None, 3: None}, "a b&c")
+    assert (last.states, last.cursor) == ({}, None)
+    path = "/cleemy-procurement/api/purchases?limit=1000&fields.root=next"
+    assert [request.target for request in server.requests] == [path, f"{path}&page=a+b%26c"]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"items": null}', b'{"items": {}}'])
+def test_what_is_no_list_is_not_taken_for_one(body: bytes, connect: Connect) -> None:
+    with ScriptedServer(http(200, body)) as server:
+        assert type(failure_of(connect(server.url).get_purchase_states)) is LuccaInDoubtError
+
+
+@pytest.mark.parametrize("following", ["", 5, None, ["x"]])
+def test_a_next_that_makes_no_sense_ends_the_list(following: object, connect: Connect) -> None:
+    with ScriptedServer(http(200, {"items": [], "next": following})) as server:
+        assert connect(server.url).get_purchase_states().cursor is None
+
+
+# -- test_connection ------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_that_works(connect: Connect) -> None:
+    with ScriptedServer(http(200, {"items": []})) as server:
+        works, message = connect(server.url).test_connection()
+    assert works
+    assert message.startswith(f"Connected to {server.url} (other).")
+    (request,) = server.requests
+    assert (request.method, request.target) == ("GET", "/cleemy-procurement/api/natures?limit=1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (http(401), ["401", "API key is wrong or was revoked", "Password"]),
+        (http(403), ["key is good", "no right on Lucca Invoices (403)", "rights to view purchases"]),
+        (http(404), ["(404)", "Check that Host is your tenant", "Invoices module"]),
+        (http(302, Location="/login"), ["302", "redirect", "Host and API key"]),
+        (http(200, HTML), ["web page, not the API", "Host and API key"]),
+        (http(404, HTML), ["web page, not the API", "Host and API key"]),
+        (http(429, Retry_After="0"), ["429", "limit is used up", "Try again later."]),
+        (http(500), ["500", "Nothing was changed.", "Try again later."]),
+        (DROP, ["no answer", "Try again later."]),
+    ],
+)
+def test_a_connection_that_does_not_work_says_why(answer: Answer, words: list[str], connect: Connect) -> None:
+    with ScriptedServer(answer) as server:
+        works, message = connect(server.url, retries=0).test_connection()
+    assert not works
+    assert message.startswith(f"{server.url} (other): ")
+    assert [word for word in words if word not in message] == []
+    assert KEY not in message
+    assert message.count(server.url) <= 2
+
+
+def test_a_connection_to_nowhere_says_so(refusing: str, connect: Connect) -> None:
+    works, message = connect(refusing, retries=0).test_connection()
+    assert not works
+    assert "no connection" in message
+    assert "check the connection's Host and the network" in message
+
+
+def test_airflow_finds_the_hook_and_tests_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from airflow.models.connection import Connection
+
+    with Sandbox(purchases=1) as lucca:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
+        connection = Connection(conn_id="lucca_default", uri=lucca.connection_uri)
+        works, message = connection.test_connection()
+        assert isinstance(connection.get_hook(), LuccaHook)
+    assert works, message
+    assert message.startswith(f"Connected to {lucca.url}")
+
+
+def test_the_sandbox_takes_what_the_hook_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox(purchases=3, states={"closable": 1}) as lucca:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
+        hook = LuccaHook()
+        first, second, _ = lucca.purchase_ids
+        hook.close_purchase(first)
+        hook.close_purchase(second, comment="Clôturé", closing_date=datetime.date(2026, 1, 31))
+        assert hook.get_purchase(first)["state"] == "Closed"
+        assert sorted(lucca.closed_ids) == sorted([first, second])
+        assert Counter(hook.get_purchase_states().states.values())["Closed"] == 2
+        hook.get_conn().close()
+
+
+# -- threads --------------------------------------------------------------------------------------------------------
+
+
+def test_one_session_serves_many_threads(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    with ScriptedServer(http(200, {"id": 1})) as server:
+        hook = connect(server.url)
+        with caplog.at_level(logging.DEBUG), ThreadPoolExecutor(POOL_SIZE) as pool:
+            list(pool.map(hook.close_purchase, range(1, 401)))
+    assert Counter(int(request.target.split("/")[4]) for request in server.requests) == Counter(range(1, 401))
+    assert {request.headers["authorization"] for request in server.requests} == {AUTHORIZATION}
+    assert server.connections <= POOL_SIZE
+    assert "pool is full" not in caplog.text
+
+
+# -- the key --------------------------------------------------------------------------------------------------------
+
+
+def test_the_key_appears_in_no_log(connect: Connect, caplog: pytest.LogCaptureFixture, refusing: str) -> None:
+    with caplog.at_level(logging.DEBUG), ScriptedServer(http(429, KEY.encode(), Retry_After="0"), DROP) as server:
+        failure_of(lambda: connect(server.url, password=AUTHORIZATION).close_purchase(12))
+        failure_of(connect(refusing, retries=1).probe)
+    assert "/closing" in caplog.text
+    assert KEY not in caplog.text
+
+
+def test_the_key_appears_in_no_repr_or_pickle_of_the_hook(connect: Connect) -> None:
+    with ScriptedServer(http(200)) as server:
+        hook = connect(server.url, retries=1)
+        for used in (False, True):
+            for text in (repr(hook), str(hook), repr(pickle.dumps(hook))):
+                assert KEY not in text
+            if not used:
+                hook.close_purchase(12)
+        assert KEY not in f"{hook.get_conn()!r} {hook.tenant!r}"
+        again = pickle.loads(pickle.dumps(hook))  # noqa: S301 - of this test's own making
+        again.close_purchase(12)
+        again.get_conn().close()
+        copy.copy(hook).get_conn().close()
+    assert len(server.requests) == 2
+
+
+def test_airflow_masks_the_key_also_without_what_it_was_pasted_with(connect: Connect) -> None:
+    from airflow.providers.common.compat.sdk import redact
+
+    tenant = connect("acme.ilucca.net", password=AUTHORIZATION).tenant
+    assert tenant.api_key == KEY
+    assert KEY not in str(redact(f"The key is {KEY}."))
+
+
+def test_ssl_errors_are_of_the_standard_library() -> None:
+    """What tells a hand-shake from an answer is the name of this method in a traceback."""
+    assert callable(ssl.SSLSocket.do_handshake)
