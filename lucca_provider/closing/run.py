@@ -570,7 +570,9 @@ class ClosingRun:
         if Step(Kind.CLOSE, purchase_id) in self._in_flight or (purchase is not None and purchase.maybe):
             return Outcome("unresolved", detail=_cut(f"sent, but the answer is not known; then: {why}"))
         if purchase is not None and purchase.refusal is not None:
-            return Outcome("rejected", **purchase.refusal)
+            # It may have been refused because it was closed before.
+            refused = Outcome("rejected", **purchase.refusal)
+            return Outcome("unresolved", detail=_cut(f"{refused}, and its state was not read; then: {why}"))
         return Outcome("unresolved", detail=_cut(f"not reached: {why}"))
 
     def _report_progress(self) -> None:

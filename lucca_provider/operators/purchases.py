@@ -197,12 +197,12 @@ class ClosePurchaseOperator(BaseOperator):
         limit = hook.tenant.requests_per_minute
         windows = (len(purchase_ids) - 1) // limit
         self.log.info(
-            "Closing %s purchases at %s (%s), %s requests per minute: about %s.",
+            "Closing %s purchases at %s (%s), %s requests per minute: at least %s min.",
             len(purchase_ids),
             hook.base_url,
             hook.environment,
             limit,
-            f"{windows} min" if windows else "less than a minute",
+            round(windows * hook.tenant.window_seconds / 60),
         )
 
     def _ledger(self, context: Context, *, first_try: bool) -> Ledger:

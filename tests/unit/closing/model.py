@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
-from lucca_provider.closing import ClosingRun, Kind, Ledger, MemoryLedger, Page, Step, Window
+from lucca_provider.closing import ClosingRun, Kind, Ledger, MemoryLedger, Page, Pause, Step, Window
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaError,
@@ -63,6 +64,7 @@ class Server:
     pending: list[Request] = field(default_factory=list)
     told_closed: set[int] = field(default_factory=set)
     """Purchases of which a run has been told that they are closed."""
+    closed_by_us: set[int] = field(default_factory=set)
     posts: list[int] = field(default_factory=list)
     limited: int = 0
     """429s that the model sent for the limit's sake, not as a fault."""
@@ -80,7 +82,11 @@ class Server:
         if step.kind is Kind.CLOSE:
             if reached:
                 self.posts.append(step.purchase_id)
-                assert step.purchase_id not in self.told_closed, f"{step.purchase_id} was known to be closed"
+                assert step.purchase_id not in self.told_closed, "posted although known to be closed"
+                assert step.purchase_id not in self.closed_by_us, "posted although an earlier post of ours closed it"
+                assert all(
+                    other.step.purchase_id != step.purchase_id or other.effect_at is None for other in self.pending
+                ), "posted while an earlier post of ours may still take effect"
             if fault in ("none", "lost after"):
                 effect_at = now
             elif fault == "lost, slow effect":
@@ -95,6 +101,7 @@ class Server:
         for request in self.pending:
             if request.effect_at is not None and request.effect_at <= now and self._may_close(request.step.purchase_id):
                 self.states[request.step.purchase_id] = "Closed"
+                self.closed_by_us.add(request.step.purchase_id)
         self.pending = [r for r in self.pending if r.effect_at is None or r.effect_at > now]
 
     def _may_close(self, purchase_id: int) -> bool:
@@ -208,15 +215,29 @@ class World:
         self.pass_time(seconds)
         self.start(progress)
 
-    def finish(self, latency: float = 0.1) -> None:
-        """Run to the end without faults."""
-        for _ in range(100_000):
-            what = self.ask()
+    def finish(
+        self, faults: Iterable[str] = ("none",), latencies: Iterable[float] = (0.1,), requests: int = 10_000
+    ) -> bool:
+        """
+        Run on for so many requests.
+
+        :param faults: used over and over
+        :param latencies: seconds between two answers, used over and over
+        :return: whether the run came to its end
+        """
+        faults, latencies = cycle(faults), cycle(latencies)
+        while requests > 0:
+            what = self.ask("none" if len(self.in_flight) >= self.max_in_flight else next(faults))
             if what is None:
-                return
-            if self.in_flight and not isinstance(what, Step):
-                self.pass_time(latency)
+                return True
+            if isinstance(what, Step):
+                requests -= 1
+            elif self.in_flight:
+                self.pass_time(next(latencies))
                 self.deliver()
-            elif not isinstance(what, Step):
-                self.pass_time(max(0.0, what.until - self.now))  # type: ignore[attr-defined]
-        raise AssertionError("the run does not end")
+            else:
+                assert isinstance(what, Pause)
+                assert what.until is not None
+                assert what.burst >= what.until
+                self.pass_time(max(0.0, what.until - self.now))
+        return False

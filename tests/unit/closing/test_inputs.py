@@ -182,7 +182,7 @@ def test_an_error_shows_the_start_of_a_long_value_only():
 
 
 def test_an_error_names_the_argument():
-    with pytest.raises(InvalidInputError, match="^ids is None"):
+    with pytest.raises(InvalidInputError, match=r"^ids is None"):
         parse_purchase_ids(None, name="ids")
 
 
