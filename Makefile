@@ -74,7 +74,9 @@ lint: .venv/3.3/ready ## Check style and types
 	.venv/3.3/bin/python -m mypy
 
 test-%: .venv/%/ready FORCE
-	COVERAGE_FILE=.coverage.$* .venv/$*/bin/python -m pytest --cov --cov-report= $(PYTEST_ARGS)
+	@mkdir -p .airflow
+	COVERAGE_FILE=.coverage.$* .venv/$*/bin/python -m pytest --basetemp=.airflow/tests-$* \
+		--cov --cov-report= $(PYTEST_ARGS)
 
 # What only one line can run counts for both.
 coverage: .venv/3.3/ready
