@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from lucca_provider.closing.run import ClosingRun, Pause, Step
@@ -14,8 +16,6 @@ from lucca_provider.exceptions import LuccaError, LuccaInDoubtError
 __all__ = ["Clock", "Driver"]
 
 log = logging.getLogger(__name__)
-
-Answer = tuple[Step, object] | None
 
 
 class Clock:
@@ -32,12 +32,10 @@ class Clock:
         """Return seconds since the epoch."""
         return time.monotonic() + self._offset
 
-    def wait(self, answers: SimpleQueue[Answer], seconds: float | None) -> Answer:
-        """Return the next answer, or ``None`` after so many seconds (``None``: however long it takes)."""
-        try:
-            return answers.get(timeout=seconds)
-        except Empty:
-            return None
+    def wait(self, calls: SimpleQueue[None], seconds: float | None) -> None:
+        """Wait for a call, but not longer than so many seconds (``None``: however long it takes)."""
+        with suppress(Empty):
+            calls.get(timeout=seconds)
 
 
 class Driver:
@@ -65,7 +63,9 @@ class Driver:
         self._max_in_flight = max_in_flight
         self._leave_after = leave_after
         self._clock = clock or Clock()
-        self._answers: SimpleQueue[Answer] = SimpleQueue()
+        self._steps: SimpleQueue[Step | None] = SimpleQueue()
+        self._answers: deque[tuple[Step, object]] = deque()
+        self._calls: SimpleQueue[None] = SimpleQueue()
         self._in_flight: set[Step] = set()
 
     def drive(self) -> float | None:
@@ -77,22 +77,29 @@ class Driver:
 
         :return: ``None`` when all is done, or the moment from which to go on, with nothing in flight
         """
-        with ThreadPoolExecutor(self._max_in_flight, thread_name_prefix="lucca") as pool:
-            try:
-                return self._loop(pool)
-            except BaseException as error:
-                self._run.stop(f"the task was interrupted ({type(error).__name__})")
-                pool.shutdown()
-                while not self._answers.empty():
-                    self._collect(0)
-                raise
+        # Not a ThreadPoolExecutor: interrupted within submit(), it can lose sight of a thread that it has started.
+        workers = [threading.Thread(target=self._work, name=f"lucca-{n}") for n in range(self._max_in_flight)]
+        try:
+            for worker in workers:
+                worker.start()
+            return self._loop()
+        except BaseException as error:
+            self._run.stop(f"the task was interrupted ({type(error).__name__})")
+            raise
+        finally:
+            for _ in workers:
+                self._steps.put(None)
+            for worker in workers:
+                if worker.ident is not None:
+                    worker.join()
+            self._record()
 
     def stop(self, reason: str) -> None:
         """Send nothing more. Safe to call from a signal handler: it also wakes the waiting thread."""
         self._run.stop(reason)
-        self._answers.put(None)
+        self._calls.put(None)
 
-    def _loop(self, pool: ThreadPoolExecutor) -> float | None:
+    def _loop(self) -> float | None:
         leaving = False
         while True:
             now = self._clock.now()
@@ -100,7 +107,7 @@ class Driver:
             step = Pause(None) if full else self._run.next(now)
             if isinstance(step, Step):
                 self._in_flight.add(step)
-                pool.submit(self._take, step)
+                self._steps.put(step)
             elif step is None:
                 return None
             elif self._worth_leaving(step, now):
@@ -108,25 +115,29 @@ class Driver:
                     return step.burst
                 leaving = True
             else:
-                self._collect(None if step.until is None else max(0.0, step.until - now))
+                self._clock.wait(self._calls, None if step.until is None else max(0.0, step.until - now))
+                self._record()
                 leaving = leaving and bool(self._in_flight)
 
     def _worth_leaving(self, pause: Pause, now: float) -> bool:
         return self._leave_after is not None and pause.until is not None and pause.burst - now >= self._leave_after
 
-    def _take(self, step: Step) -> None:
-        try:
-            answer = self._perform(step)
-        except LuccaError as error:
-            answer = error
-        except Exception as error:
-            log.exception("Unexpected error while asking Lucca about %s.", step)
-            answer = LuccaInDoubtError(f"unexpected {type(error).__name__}: {error}", purchase_id=step.purchase_id)
-        self._answers.put((step, answer))
+    def _work(self) -> None:
+        while (step := self._steps.get()) is not None:
+            try:
+                answer = self._perform(step)
+            except LuccaError as error:
+                answer = error
+            except Exception as error:
+                log.exception("Unexpected error while asking Lucca about %s.", step)
+                answer = LuccaInDoubtError(f"unexpected {type(error).__name__}: {error}", purchase_id=step.purchase_id)
+            self._answers.append((step, answer))
+            self._calls.put(None)
 
-    def _collect(self, seconds: float | None) -> None:
-        received = self._clock.wait(self._answers, seconds)
-        if received is not None:
-            step, answer = received
+    def _record(self) -> None:
+        # An answer leaves the queue only once it is recorded, so that an interruption in between loses none.
+        while self._answers:
+            step, answer = self._answers[0]
             self._run.answered(step, answer, self._clock.now())
             self._in_flight.discard(step)
+            self._answers.popleft()

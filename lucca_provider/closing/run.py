@@ -221,14 +221,15 @@ class ClosingRun:
 
     def answered(self, step: Step, answer: object, now: float) -> None:
         """
-        Take the answer to a step: what :class:`Kind` says, or a :class:`LuccaError`. A second time is ignored.
+        Take the answer to a step: what :class:`Kind` says, or a :class:`LuccaError`.
+
+        A second time is ignored, unless the first was interrupted before it was through.
 
         :param now: when the answer came, or when the request was given up
         """
         if step not in self._in_flight:
             return
         self._now = now
-        self._in_flight.discard(step)
         if isinstance(answer, LuccaNotSentError):
             self._window.not_sent()
         else:
@@ -242,6 +243,7 @@ class ClosingRun:
             self._list_answered(answer)
         else:
             self._probe_answered(answer)
+        self._in_flight.discard(step)
 
     def stop(self, reason: str) -> None:
         """Send nothing more. What was not reached ends as ``unresolved`` with this reason; the first one counts."""

@@ -194,15 +194,16 @@ class ClosePurchaseOperator(BaseOperator):
         return hook
 
     def _announce(self, purchase_ids: Sequence[int], hook: LuccaHook) -> None:
-        limit = hook.tenant.requests_per_minute
-        windows = (len(purchase_ids) - 1) // limit
+        tenant = hook.tenant
+        windows = (len(purchase_ids) - 1) // tenant.requests_per_minute
         self.log.info(
-            "Closing %s purchases at %s (%s), %s requests per minute: at least %s min.",
+            "Closing %s purchases at %s (%s). At %s requests per %.0f s this takes at least %.0f s.",
             len(purchase_ids),
-            hook.base_url,
-            hook.environment,
-            limit,
-            round(windows * hook.tenant.window_seconds / 60),
+            tenant.base_url,
+            tenant.environment,
+            tenant.requests_per_minute,
+            tenant.window_seconds,
+            windows * tenant.window_seconds,
         )
 
     def _ledger(self, context: Context, *, first_try: bool) -> Ledger:

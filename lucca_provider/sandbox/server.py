@@ -121,6 +121,7 @@ class Sandbox:
             keep_requests=keep_requests,
         )
         self._plan = FaultPlan(faults or {}, seed=seed, everywhere=fault_on == "all")
+        self._window = window
         self._gate = Gate(self._tenant, self._plan, self.behaviour, api_key=api_key, clock=clock)
         # The page reloads itself when it finds another run behind the same address.
         show = {"run": f"{time.time_ns():x}", "limit": limit, "window": window}
@@ -153,8 +154,9 @@ class Sandbox:
 
     @property
     def connection_uri(self) -> str:
-        """An Airflow connection to the tenant, in Airflow's URI form."""
-        return f"lucca://:{quote(self.api_key, safe='')}@{self._netloc_host}:{self.port}/http"
+        """An Airflow connection to the tenant, in Airflow's URI form. A shortened window is told to the client."""
+        window = "" if self._window == 60 else f"?window_seconds={self._window:g}"
+        return f"lucca://:{quote(self.api_key, safe='')}@{self._netloc_host}:{self.port}/http{window}"
 
     @property
     def environ(self) -> dict[str, str]:

@@ -1,0 +1,190 @@
+"""The driver: several requests at once, one thread that keeps the books."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from lucca_provider.closing import Clock, ClosingRun, Driver, Kind, MemoryLedger, Step, Window
+from lucca_provider.exceptions import LuccaThrottledError
+
+
+class FastClock(Clock):
+    """A clock on which waiting for nothing but time takes none."""
+
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+        self.waits: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def wait(self, calls: SimpleQueue[None], seconds: float | None) -> None:
+        if seconds is None or not calls.empty():
+            calls.get()
+        else:
+            self.waits.append(seconds)
+            self.time += seconds
+
+
+def new_run(count: int, limit: int = 45, **kwargs: Any) -> ClosingRun:
+    return ClosingRun(range(1, count + 1), ledger=MemoryLedger(), window=Window(limit), **kwargs)
+
+
+def test_a_batch_is_driven_to_its_end_at_the_pace_of_the_limit():
+    clock = FastClock()
+    run = new_run(10, limit=4)
+    assert Driver(run, lambda step: None, max_in_flight=3, clock=clock).drive() is None
+    assert run.report()["closed"] == list(range(1, 11))
+    assert clock.time - 1_000_000.0 == 120.0
+
+
+@pytest.mark.parametrize("max_in_flight", [1, 3])
+def test_as_many_requests_are_in_flight_at_once_as_allowed(max_in_flight):
+    # Each request waits until the others that may go with it are there too.
+    together = threading.Barrier(max_in_flight, timeout=10)
+    running: list[int] = []
+    most: list[int] = []
+
+    def perform(step: Step) -> None:
+        running.append(step.purchase_id)
+        most.append(len(running))
+        together.wait()
+        running.remove(step.purchase_id)
+
+    run = new_run(max_in_flight * 4)
+    Driver(run, perform, max_in_flight=max_in_flight).drive()
+    assert len(run.report()["closed"]) == max_in_flight * 4
+    assert max(most) == max_in_flight
+
+
+def test_all_bookkeeping_is_done_by_the_calling_thread():
+    threads = set()
+    run = new_run(8, on_outcome=lambda purchase_id, outcome: threads.add(threading.get_ident()))
+    Driver(run, lambda step: None, max_in_flight=4).drive()
+    assert threads == {threading.get_ident()}
+
+
+def test_an_unexpected_error_counts_as_in_doubt_and_stops_nothing_else(caplog):
+    def perform(step: Step) -> object:
+        if step == Step(Kind.CLOSE, 1):
+            raise ZeroDivisionError("a defect")
+        return "Closed" if step.kind is Kind.LOOK else None
+
+    run = new_run(2)
+    Driver(run, perform, max_in_flight=1, clock=FastClock()).drive()
+    assert run.report()["closed"] == [1, 2]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_long_wait_for_the_window_is_left_for_once_nothing_is_in_flight():
+    clock = FastClock()
+    run = new_run(5, limit=3)
+    moment = Driver(run, lambda step: None, max_in_flight=2, leave_after=10.0, clock=clock).drive()
+    assert moment == 1_000_060.0
+    assert run.carry()["closed"] == [1, 2, 3]
+
+
+def test_a_short_wait_is_waited_for():
+    run = new_run(2)
+    answers: list[object] = [LuccaThrottledError("429", retry_after=9.0), None, None]
+
+    def perform(step: Step) -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    clock = FastClock()
+    assert Driver(run, perform, max_in_flight=1, leave_after=10.0, clock=clock).drive() is None
+    assert clock.waits == [9.0]
+
+
+def test_a_trickle_of_free_places_does_not_keep_the_worker():
+    """Answers far apart: once the window is full, leave until most of it is free, not for each place anew."""
+    clock = FastClock()
+
+    def perform(step: Step) -> None:
+        clock.time += 5.0
+
+    run = new_run(100, limit=10)
+    moment = Driver(run, perform, max_in_flight=1, leave_after=10.0, clock=clock).drive()
+    assert len(run.carry()["closed"]) == 10
+    assert moment == 1_000_000.0 + 50.0 + 60.0 - 10.0
+
+
+def test_what_is_in_flight_is_waited_for_before_leaving():
+    release = threading.Event()
+    finished: list[int] = []
+
+    def perform(step: Step) -> None:
+        if step.purchase_id == 3:
+            release.wait(10)
+        finished.append(step.purchase_id)
+
+    run = new_run(4, limit=3)
+    threading.Timer(0.2, release.set).start()
+    Driver(run, perform, max_in_flight=3, leave_after=10.0).drive()
+    assert sorted(finished) == [1, 2, 3]
+    assert sorted(run.carry()["closed"]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_stops_sending_waits_for_what_is_in_flight_and_records_it(error):
+    """The exception comes from a signal handler, as Airflow's time-out and Ctrl-C do."""
+    sent: list[int] = []
+
+    def perform(step: Step) -> None:
+        sent.append(step.purchase_id)
+        if len(sent) == 3:
+            signal.raise_signal(signal.SIGUSR1)
+        time.sleep(0.3 if len(sent) >= 3 else 0)
+
+    def interrupt(*args: Any) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    run = new_run(30)
+    try:
+        with pytest.raises(error):
+            Driver(run, perform, max_in_flight=2).drive()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    report = run.report()
+    assert report["closed"] == sorted(sent)
+    assert 3 <= len(sent) <= 4
+    assert len(report["unresolved"]) == 30 - len(sent)
+    assert error.__name__ in report["unresolved"][0]["reason"]
+
+
+def test_a_kill_stops_sending_also_while_it_waits():
+    def perform(step: Step) -> None:
+        raise LuccaThrottledError("429", retry_after=500.0)
+
+    run = new_run(3)
+    driver = Driver(run, perform, max_in_flight=1)
+    threading.Timer(0.1, driver.stop, ["the task was killed"]).start()
+    started = time.monotonic()
+    assert driver.drive() is None
+    assert time.monotonic() - started < 60
+    assert {item["reason"] for item in run.report()["unresolved"]} == {"not reached: the task was killed"}
+
+
+def test_the_clock_tells_the_time_of_day_and_never_goes_back():
+    clock = Clock()
+    first = clock.now()
+    assert abs(first - time.time()) < 5
+    assert clock.now() >= first
+
+
+def test_the_clock_waits_for_a_call_or_for_the_time():
+    calls: SimpleQueue[None] = SimpleQueue()
+    Clock().wait(calls, 0.01)
+    calls.put(None)
+    Clock().wait(calls, None)
+    assert calls.empty()
