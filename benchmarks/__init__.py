@@ -1,0 +1,1 @@
+"""Measures what the project claims: ``python -m benchmarks`` runs every row and writes ``docs/benchmarks.md``."""

@@ -1,0 +1,46 @@
+"""One run of row g: ``python -m benchmarks.memory NUMBER`` closes so many purchases, with answers at once."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from pathlib import Path
+from queue import SimpleQueue
+
+from lucca_provider.closing import Clock, ClosingRun, Driver, MemoryLedger, Window, parse_purchase_ids
+from lucca_provider.closing.drive import Answer
+
+
+class SimulatedClock(Clock):
+    """Lets no time pass while answers come, and all of it at once when there is only waiting left."""
+
+    def __init__(self) -> None:
+        self._now = time.time()
+
+    def now(self) -> float:
+        """Return seconds since the epoch."""
+        return self._now
+
+    def wait(self, answers: SimpleQueue[Answer], seconds: float | None) -> Answer:
+        """Return the next answer, or let the seconds pass."""
+        answer = super().wait(answers, None if seconds is None else 0.001)
+        if answer is None:
+            self._now += seconds or 0.0
+        return answer
+
+
+def close(number: int) -> float:
+    """Close so many purchases, and return the most memory this process ever held, in MB."""
+    purchase_ids = parse_purchase_ids(list(range(1, number + 1)))
+    run = ClosingRun(purchase_ids, ledger=MemoryLedger(), window=Window(50))
+    Driver(run, lambda step: None, max_in_flight=4, clock=SimulatedClock()).drive()
+    assert run.report()["closed"] == purchase_ids
+    assert len(run.carry()["closed"]) == number
+    # Not getrusage: what that tells includes the process which started this one.
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) / 1024
+
+
+if __name__ == "__main__":
+    print(close(int(sys.argv[1])))

@@ -1,0 +1,76 @@
+"""The table: a row for each claim, printed and written into the docs between two marks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+START, END = "<!-- the table: python -m benchmarks -->\n", "<!-- the end of the table -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """
+    One measured claim.
+
+    :param key: letter of the claim
+    :param what: what was measured
+    :param figure: what came out
+    :param target: what it should be at most
+    :param reached: whether it is; ``None`` for a figure that is only told
+    """
+
+    key: str
+    what: str
+    figure: str
+    target: str = "–"
+    reached: bool | None = None
+
+    def __str__(self) -> str:
+        """Return the line of the table."""
+        said = {True: "reached", False: "**missed**", None: "–"}[self.reached]
+        return f"| {self.key} | {self.what} | {self.figure} | {self.target} | {said} |"
+
+
+def at_most(key: str, what: str, value: float, target: float, *, told: str, unit: str = " ×") -> Row:
+    """Make a row for a value that should not be above its target."""
+    return Row(key, what, f"{value:.3f}{unit} ({told})", f"≤ {target:g}{unit}", value <= target)
+
+
+def render(rows: Sequence[Row], setting: str) -> str:
+    """Return the table in Markdown, with what it was measured on."""
+    from airflow import __version__ as airflow_version
+
+    python = f"Python {platform.python_version()}, Airflow {airflow_version}, {platform.system()}"
+    head = "|   | Measured | Figure | Target | |\n|---|---|---|---|---|"
+    day = time.strftime("%Y-%m-%d")
+    return (
+        "\n".join([f"Measured on {day}: {os.cpu_count()} cores, {python}. {setting}\n", head, *map(str, rows)]) + "\n"
+    )
+
+
+def write(table: str) -> None:
+    """Put the table into the docs, in the place of the last one."""
+    page = PAGE.read_text(encoding="utf-8")
+    before, _, rest = page.partition(START)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{START}\n{table}\n{END}{after}", encoding="utf-8")
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Time one piece of work."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def medians(repeats: int, *works: Callable[[], object]) -> list[float]:
+    """Time pieces of work in turn, so that the machine's noise meets them all, and return the median of each."""
+    rounds = [[seconds(work) for work in works] for _ in range(repeats)]
+    return [statistics.median(times) for times in zip(*rounds, strict=True)]
