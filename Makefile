@@ -7,6 +7,8 @@
 LINES := 3.3 2.11
 LIMITS_3.3 := (3, 10) <= version < (3, 15)
 LIMITS_2.11 := (3, 10) <= version < (3, 13)
+PYTHONS_3.3 := Python 3.10 to 3.14
+PYTHONS_2.11 := Python 3.10 to 3.12
 
 # Nothing of the user's own Python set-up may leak in.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV COVERAGE_FILE
@@ -23,14 +25,13 @@ demo: .venv/3.3/ready ## Close purchases of a Lucca tenant that runs on this mac
 
 # Prints the first Python that fits an Airflow line. They are run, since some (pyenv's) are there but do not work.
 find_python = for python in $(PYTHON) python3 python3.12 python3.11 python3.10 python3.13 python3.14 python; do \
-	"$$python" -c 'import sys; version = sys.version_info[:2]; sys.exit(not $(LIMITS_$(1)))' 2>/dev/null || continue; \
-	found="$$found $$python"; \
-	"$$python" -c 'import ensurepip, venv' 2>/dev/null && echo "$$python" && break; \
+	"$$python" -c 'import sys, ensurepip, venv; version = sys.version_info[:2]; sys.exit(not $(LIMITS_$(1)))' \
+		2>/dev/null && echo "$$python" && break; \
 	done
 
-no_python = Airflow $(1) needs a Python with $(LIMITS_$(1)) that can make environments; \
-	tried $(PYTHON) python3, python3.10 to python3.14 and python. \
-	Install one, or name it: make PYTHON=/path/to/python. On Debian and Ubuntu also: apt install python3-venv
+no_python = Airflow $(1) needs $(PYTHONS_$(1)) with its modules venv and ensurepip. None of these is that: \
+$(PYTHON) python3, python3.10 to python3.14, python. Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python. \
+On Debian and Ubuntu: apt install python3-venv.
 
 .venv/%/pins: requirements/airflow-%.txt
 	@python=$$($(call find_python,$*)); test -n "$$python" || { echo "$(call no_python,$*)" >&2; exit 1; }; \
@@ -39,7 +40,7 @@ no_python = Airflow $(1) needs a Python with $(LIMITS_$(1)) that can make enviro
 	@exec .venv/$*/bin/python -m pip install -qq --no-deps -r $<
 	@touch $@
 
-.venv/%/ready: .venv/%/pins setup.cfg pyproject.toml
+.venv/%/ready: .venv/%/pins setup.cfg
 	@exec .venv/$*/bin/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -50,28 +51,30 @@ requirements: ## Renew the pinned versions (needs uv)
 
 # --- tests ----------------------------------------------------------------------------------------------------------
 
-# Which lines this machine can run; EVERY_LINE=1 makes a missing one an error.
-TESTED = $(strip $(foreach line,$(LINES),$(if $(shell $(call find_python,$(line))),$(line))))
+# The lines that this machine has a Python for; EVERY_LINE=1 makes a missing one an error. Worked out once, when used.
+TESTED = $(eval TESTED := $(foreach line,$(LINES),$(if $(shell $(call find_python,$(line))),$(line))))$(TESTED)
 UNTESTED = $(filter-out $(TESTED),$(LINES))
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 test: ## Lint, and run every test on each Airflow line that this machine has a Python for
+	$(if $(EVERY_LINE),$(if $(UNTESTED),$(error $(call no_python,$(firstword $(UNTESTED))))))
 	@$(MAKE) --no-print-directory --jobs=2 $(TESTED:%=.venv/%/ready)
 	@rm -f .coverage .coverage.*
 	@failed=; \
-	$(MAKE) --no-print-directory --keep-going lint || failed="$$failed lint"; \
+	$(MAKE) --no-print-directory lint || failed="$$failed lint"; \
 	echo "Testing on Airflow $(TESTED) side by side; what they say comes when they are done."; \
 	$(MAKE) --no-print-directory --keep-going --jobs=2 $(SYNC) $(TESTED:%=test-%) || failed="$$failed tests"; \
 	$(if $(UNTESTED),,$(MAKE) --no-print-directory coverage || failed="$$failed coverage";) \
-	$(if $(UNTESTED),echo "!!! NOT TESTED on Airflow $(UNTESTED): $(call no_python,$(firstword $(UNTESTED)))" >&2;) \
-	$(if $(UNTESTED),$(if $(EVERY_LINE),failed="$$failed Airflow-$(UNTESTED)";)) \
+	$(if $(UNTESTED),echo "!!! NOT TESTED on Airflow $(UNTESTED). $(call no_python,$(firstword $(UNTESTED)))" >&2;) \
 	test -z "$$failed" || { echo "make test: FAILED:$$failed" >&2; exit 1; }; \
-	echo "make test: everything passed on Airflow $(TESTED)."
+	echo "make test: everything passed on Airflow $(TESTED)$(if $(UNTESTED), and NOTHING WAS TESTED on $(UNTESTED))."
 
 lint: .venv/3.3/ready ## Check style and types
-	.venv/3.3/bin/python -m ruff check .
-	.venv/3.3/bin/python -m ruff format --check .
-	.venv/3.3/bin/python -m mypy
+	@failed=0; set -x; \
+	.venv/3.3/bin/python -m ruff check . || failed=1; \
+	.venv/3.3/bin/python -m ruff format --check . || failed=1; \
+	.venv/3.3/bin/python -m mypy || failed=1; \
+	{ set +x; } 2>/dev/null; exit $$failed
 
 test-%: .venv/%/ready FORCE
 	@mkdir -p .airflow
