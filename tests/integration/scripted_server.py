@@ -103,12 +103,17 @@ class ScriptedServer:
 
     :param answers: one for each request
     :param certificate: path of a PEM file with key and certificate, to speak TLS
+    :param refuse: refuse connections until :meth:`listen` is called
     """
 
-    def __init__(self, *answers: Answer, certificate: str | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, *answers: Answer, certificate: str | None = None, host: str = "127.0.0.1", refuse: bool = False
+    ) -> None:
         self._answers = list(answers) or [http(200)]
         self._certificate = certificate
-        self._listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._listener.bind((host, 0))
+        self._refuse = refuse
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -127,20 +132,27 @@ class ScriptedServer:
         return f"{'https' if self._certificate else 'http'}://{host}:{self.port}"
 
     def __enter__(self) -> ScriptedServer:
-        self._start(self._accept)
+        if not self._refuse:
+            self.listen()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for open_socket in self._sockets:
             with contextlib.suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(10)
+
+    def listen(self) -> None:
+        """Accept connections from now on."""
+        self._listener.listen(128)
+        self._start(self._accept)
 
     def _start(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)

@@ -13,9 +13,9 @@ import pytest
 from openapi_core import OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest
-from scripted_server import Received, ScriptedServer, http
 
 from lucca_provider.hooks.lucca import LuccaHook
+from tests.integration.scripted_server import Received, ScriptedServer, http
 
 KEY = "b5c1-4f7e-KEY"
 

@@ -24,7 +24,6 @@ from typing import Any
 import pytest
 import requests
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
-from scripted_server import DROP, HANG, RESET, Answer, ScriptedServer, drip, http, then_close
 
 from lucca_provider import __version__
 from lucca_provider.exceptions import (
@@ -40,6 +39,7 @@ from lucca_provider.exceptions import (
 )
 from lucca_provider.hooks.lucca import POOL_SIZE, LuccaHook
 from lucca_provider.sandbox import Sandbox
+from tests.integration.scripted_server import DROP, HANG, RESET, Answer, ScriptedServer, drip, http, then_close
 
 KEY = "b5c1-4f7e-KEY"
 AUTHORIZATION = f"lucca application={KEY}"
@@ -534,18 +534,13 @@ def test_a_refused_connection_was_not_sent(retries: int, refusing: str, connect:
     assert len([event for event, _ in connects if event == "socket.connect"]) == retries + 1
 
 
-def test_a_connection_that_is_refused_first_is_tried_again(connect: Connect) -> None:
-    with ScriptedServer() as server, socket.socket() as late:
-        late.bind(("127.0.0.1", 0))
-        hook = connect(f"http://127.0.0.1:{late.getsockname()[1]}")
-        result = ThreadPoolExecutor(1).submit(hook.close_purchase, 12)
-        time.sleep(0.3)
-        late.listen()
-        client, _ = late.accept()
-        with client, socket.create_connection(("127.0.0.1", server.port)) as onward:
-            onward.sendall(client.recv(10_000))
-            client.sendall(onward.recv(10_000))
-            assert result.result(5) is None
+def test_a_connection_that_is_refused_first_is_tried_again(connect: Connect, connects: list[Any]) -> None:
+    with ScriptedServer(refuse=True) as server, ThreadPoolExecutor(1) as pool:
+        result = pool.submit(connect(server.url).close_purchase, 12)
+        while sum(event == "socket.connect" for event, _ in connects) < 2:
+            time.sleep(0.01)
+        server.listen()  # the third try comes a second after the second
+        assert result.result(10) is None
     assert len(server.requests) == 1
 
 

@@ -244,6 +244,20 @@ def test_an_answer_that_cannot_be_unpacked_is_no_clear_yes() -> None:
     assert type(error_of(answer(404, b"not gzip at all", Content_Encoding="gzip"))) is LuccaNotFoundError
 
 
+class OldResponse(HTTPResponse):
+    """An answer of urllib3 before 2.2."""
+
+    @property
+    def read1(self) -> Any:  # type: ignore[override]
+        raise AttributeError
+
+
+def test_an_answer_of_an_older_urllib3_is_read_too() -> None:
+    response = answer(200)
+    response.raw = OldResponse(io.BytesIO(b'{"id": 12}'), preload_content=False)
+    assert read(response).value == {"id": 12}
+
+
 def test_a_good_answer_is_returned_as_it_is() -> None:
     value = {"id": 12, "title": f"echo {KEY}", "state": "Ongoing"}
     body = read(answer(200, json.dumps(value).encode()))

@@ -1,0 +1,70 @@
+"""What Airflow learns about the provider is well-formed, and names things that exist."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from importlib import resources
+
+import jsonschema
+import pytest
+
+from lucca_provider import __version__
+from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR, get_provider_info
+from lucca_provider.hooks._tenant import DEFAULT_REQUESTS_PER_MINUTE, DEFAULT_TIMEOUT
+from lucca_provider.hooks.lucca import LuccaHook
+
+STANDARD_FIELDS = {"description", "host", "schema", "login", "password", "port", "extra"}
+
+
+def test_it_is_what_airflow_expects() -> None:
+    schema = json.loads(resources.files("airflow").joinpath("provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_it_is_json() -> None:
+    assert json.loads(json.dumps(get_provider_info())) == get_provider_info()
+
+
+def test_it_knows_its_version() -> None:
+    assert get_provider_info()["versions"] == [__version__]
+
+
+def test_the_classes_that_it_names_exist() -> None:
+    info = get_provider_info()
+    (connection_type,) = info["connection-types"]
+    for path in (connection_type["hook-class-name"], *info["extra-links"]):
+        module, _, name = path.rpartition(".")
+        assert getattr(importlib.import_module(module), name)
+    assert connection_type["connection-type"] == LuccaHook.conn_type == "lucca"
+    assert connection_type["hook-name"] == LuccaHook.hook_name
+
+
+def test_each_field_is_described_and_may_stay_empty() -> None:
+    for field in CONNECTION_FIELDS.values():
+        assert field["label"]
+        assert field["description"]
+        assert field["schema"]["type"][1:] == ["null"]
+
+
+def test_no_field_has_a_name_that_airflow_takes_for_a_secret() -> None:
+    from airflow.providers.common.compat.sdk import redact
+
+    assert [name for name in CONNECTION_FIELDS if redact({name: "shown"}) != {name: "shown"}] == []
+
+
+def test_placeholders_and_labels_are_of_fields_that_are_there() -> None:
+    shown = STANDARD_FIELDS.union(CONNECTION_FIELDS) - set(FIELD_BEHAVIOUR["hidden-fields"])
+    assert set(FIELD_BEHAVIOUR["relabeling"]) <= shown
+    assert set(FIELD_BEHAVIOUR["placeholders"]) <= shown
+
+
+def test_placeholders_are_the_defaults() -> None:
+    placeholders = FIELD_BEHAVIOUR["placeholders"]
+    assert int(placeholders["requests_per_minute"]) == DEFAULT_REQUESTS_PER_MINUTE
+    assert float(placeholders["timeout"]) == DEFAULT_TIMEOUT
+
+
+@pytest.mark.parametrize("name", ["requests_per_minute", "timeout"])
+def test_descriptions_name_the_defaults(name: str) -> None:
+    assert f"Default {FIELD_BEHAVIOUR['placeholders'][name]}" in CONNECTION_FIELDS[name]["description"]
