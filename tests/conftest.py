@@ -7,18 +7,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HOME = Path(tempfile.mkdtemp(prefix="lucca-tests-"))
+# A process that a test starts uses the Airflow of that test, and the connections it was given.
+inherited = "LUCCA_TESTS_HOME" in os.environ
+HOME = Path(os.environ["LUCCA_TESTS_HOME"] if inherited else tempfile.mkdtemp(prefix="lucca-tests-"))
 
-for name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AIRFLOW__"))]:
-    del os.environ[name]
+for name in list(os.environ):
+    if name.startswith("AIRFLOW_") and not (inherited and name.startswith("AIRFLOW_CONN_")):
+        del os.environ[name]
 os.environ |= {
+    "LUCCA_TESTS_HOME": str(HOME),
     "AIRFLOW_HOME": str(HOME),
     "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -26,11 +30,15 @@ os.environ |= {
     "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME / 'airflow.db'}",
     "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",
+    "NO_PROXY": "127.0.0.1,localhost",
 }
 
 from airflow import __version__ as airflow_version  # noqa: E402
 
 AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
+if AIRFLOW < (3, 0):
+    # Airflow 2's own tables point to these.
+    import airflow.providers.fab.auth_manager.models  # noqa: F401
 
 
 def pytest_report_header() -> str:
@@ -42,12 +50,9 @@ def pytest_sessionfinish() -> None:
 
 
 @pytest.fixture(scope="session")
-def airflow_db() -> Iterator[None]:
+def airflow_db() -> None:
     """Make Airflow's database, once for all tests."""
-    subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, env=os.environ
-    )
-    yield
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, env=os.environ)
 
 
 @pytest.fixture
@@ -56,13 +61,13 @@ def run_dag(airflow_db: None) -> Callable[..., Any]:
 
     def run(dag: Any, **kwargs: Any) -> Any:
         if AIRFLOW >= (3, 0):
-            _register(dag)
+            register(dag)
         return dag.test(**kwargs)
 
     return run
 
 
-def _register(dag: Any) -> None:
+def register(dag: Any) -> None:
     """Write a DAG that stands in no DAG folder to the database, where Airflow 3 looks for it."""
     from airflow.models.dagbundle import DagBundleModel
     from airflow.models.serialized_dag import SerializedDagModel

@@ -1,0 +1,73 @@
+"""
+Run a closing in a process of its own, for a test that kills it.
+
+``python -m tests.integration.killed_task start|retry``
+
+``retry`` does what the scheduler does with a task whose process is gone: it counts the try, and runs the next one.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sys
+from typing import Any
+
+from airflow.providers.common.compat.sdk import DAG
+from airflow.utils.session import create_session
+
+from lucca_provider.operators.purchases import ClosePurchaseOperator
+from tests.conftest import AIRFLOW, register
+
+
+def build() -> DAG:
+    with DAG(os.environ["DAG_ID"], start_date=datetime.datetime(2026, 1, 1), schedule=None) as dag:
+        ClosePurchaseOperator(
+            task_id="close",
+            purchase_ids=os.environ["PURCHASE_IDS"],
+            max_in_flight=2,
+            retries=3,
+            deferrable=json.loads(os.environ["DEFERRABLE"]),
+        )
+    return dag
+
+
+def retry(dag: Any) -> None:
+    from airflow.models.taskinstance import TaskInstance
+
+    with create_session() as session:
+        ti = session.query(TaskInstance).filter_by(dag_id=dag.dag_id).one()
+        if AIRFLOW >= (3, 0):
+            from airflow.serialization.serialized_objects import create_scheduler_operator
+
+            ti.task = create_scheduler_operator(dag.task_dict["close"])
+            ti.prepare_db_for_next_try(session)
+        ti.try_number += 1
+        ti.state = "scheduled"
+        ti.next_method = None
+        ti.next_kwargs = None
+        session.commit()
+        if AIRFLOW >= (3, 0):
+            from airflow.sdk.definitions.dag import _run_task
+
+            _run_task(ti=ti, task=dag.task_dict["close"], run_triggerer=True)
+        else:
+            from airflow.models.dag import _run_task as run_task
+
+            ti.task = dag.task_dict["close"]
+            run_task(ti=ti, inline_trigger=True, session=session)
+
+
+def main() -> None:
+    dag = build()
+    if AIRFLOW >= (3, 0):
+        register(dag)
+    if sys.argv[1] == "retry":
+        retry(dag)
+    else:
+        dag.test()
+
+
+if __name__ == "__main__":
+    main()

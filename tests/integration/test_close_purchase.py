@@ -1,0 +1,162 @@
+"""ClosePurchaseOperator in a real Airflow: XComs of failed tasks, retries, deferrals, the ledger, and SIGKILL."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, task
+
+from lucca_provider.operators.purchases import ClosePurchaseOperator
+from lucca_provider.sandbox import Sandbox
+from tests.conftest import AIRFLOW
+
+ROOT = Path(__file__).parents[2]
+KEY = "a-key-that-must-not-be-seen"
+NO_DELAY = datetime.timedelta(0)
+has_ledger = AIRFLOW >= (3, 3)
+
+
+@pytest.fixture
+def lucca(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with Sandbox(purchases=20, states={"closable": 1}, api_key=KEY) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", sandbox.connection_uri)
+        yield sandbox
+
+
+def new_dag(dag_id: str, ids: Any, reports: Path, **kwargs: Any) -> Any:
+    """Make a DAG that hands ids over by XCom, closes them, and keeps the report whatever happens."""
+    with DAG(dag_id, start_date=datetime.datetime(2026, 1, 1), schedule=None) as dag:
+
+        @task
+        def find() -> Any:
+            return ids
+
+        @task(trigger_rule="all_done")
+        def keep(ti: Any = None) -> None:
+            report = ti.xcom_pull(task_ids="close")
+            reports.write_text(json.dumps(report))
+
+        close = ClosePurchaseOperator(task_id="close", purchase_ids=find(), **kwargs)
+        close >> keep()
+    return dag
+
+
+def state_of(run: Any, task_id: str) -> Any:
+    (ti,) = (ti for ti in run.get_task_instances() if ti.task_id == task_id)
+    return ti
+
+
+def test_the_next_task_gets_the_report_also_of_a_task_that_failed(lucca, run_dag, tmp_path):
+    refused = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
+    ids = [*lucca.closable_ids[:3], refused]
+    reports = tmp_path / "report.json"
+    run = run_dag(new_dag("refused", ids, reports, retries=2, retry_delay=NO_DELAY, closing_date="{{ '2026-01-31' }}"))
+    close = state_of(run, "close")
+    assert close.state == "failed"
+    assert close.try_number == 1
+    report = json.loads(reports.read_text())
+    assert report["closed"] == ids[:3]
+    assert [item["id"] for item in report["rejected"]] == [refused]
+    assert {closing.date for closing in lucca.closings} == {"2026-01-31"}
+
+
+def test_an_empty_list_skips_the_task(lucca, run_dag, tmp_path):
+    run = run_dag(new_dag("nothing", [], tmp_path / "report.json"))
+    assert state_of(run, "close").state == "skipped"
+    assert lucca.requests == []
+
+
+def test_an_upstream_task_that_returned_nothing_fails_the_task_for_good(lucca, run_dag, tmp_path):
+    run = run_dag(new_dag("none", None, tmp_path / "report.json", retries=2, retry_delay=NO_DELAY))
+    close = state_of(run, "close")
+    assert (close.state, close.try_number) == ("failed", 1)
+    assert lucca.requests == []
+
+
+def test_a_retry_goes_on_where_the_first_try_was_stopped(lucca, run_dag, tmp_path):
+    ids = lucca.closable_ids
+    lucca.fail_next("html", purchase_id=ids[5])
+    reports = tmp_path / "report.json"
+    run = run_dag(new_dag("again", ids, reports, retries=2, retry_delay=NO_DELAY, max_in_flight=1))
+    close = state_of(run, "close")
+    assert (close.state, close.try_number) == ("success", 2)
+    report = json.loads(reports.read_text())
+    # Without the ledger it is not known who closed the first five.
+    assert sorted(report["closed"] + report["already_closed"]) == ids
+    assert (report["already_closed"] == []) is has_ledger
+    assert [lucca.posts(purchase_id) for purchase_id in ids] == [2 if i == 5 else 1 for i in range(len(ids))]
+    if has_ledger:
+        # Only the one whose answer was a web page was in doubt.
+        looks = [request.purchase_id for request in lucca.requests if request.method == "GET"]
+        assert looks == [ids[5]]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_deferrable_task_waits_in_the_trigger_over_several_windows(run_dag, tmp_path, monkeypatch, durable):
+    with Sandbox(purchases=17, states={"closable": 1}, limit=5, window=3, faults={"drop_after": 0.1}) as lucca:
+        uri = f"{lucca.connection_uri}&requests_per_minute=5"
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", uri)
+        ids = lucca.closable_ids
+        reports = tmp_path / "report.json"
+        run = run_dag(
+            new_dag(f"deferred_{durable}", ids, reports, deferrable=True, durable=durable, comment="{{ run_id }}")
+        )
+        assert state_of(run, "close").state == "success"
+        assert json.loads(reports.read_text())["closed"] == ids
+        assert [lucca.posts(purchase_id) for purchase_id in ids] == [1] * 17
+        assert lucca.throttled == 0
+        assert {closing.comment for closing in lucca.closings} == {run.run_id}
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_task_killed_with_sigkill_is_finished_by_its_next_try(airflow_db, tmp_path, deferrable):
+    with Sandbox(purchases=16, states={"closable": 1}, limit=8, window=6, latency=0.3, api_key=KEY) as lucca:
+        ids = lucca.closable_ids
+        env = {
+            **os.environ,
+            "AIRFLOW_CONN_LUCCA_DEFAULT": f"{lucca.connection_uri}&requests_per_minute=8",
+            "DAG_ID": f"killed_{deferrable}",
+            "PURCHASE_IDS": json.dumps(ids),
+            "DEFERRABLE": json.dumps(deferrable),
+        }
+        # In the second window of a deferrable task, that is after it came back once.
+        _kill(start(env, "start"), until=lambda: len(lucca.closings) >= (10 if deferrable else 4))
+        in_doubt = len(lucca.closings)
+        assert 4 <= in_doubt < 16
+        finished = start(env, "retry")
+        output = finished.communicate(timeout=120)[0]
+        assert finished.returncode == 0, output
+        assert lucca.closed_ids == ids, output
+        assert [lucca.posts(purchase_id) for purchase_id in ids] == [1] * 16
+        assert KEY not in output
+
+
+def start(env: dict[str, str], mode: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.killed_task", mode],
+        cwd=ROOT,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _kill(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not until():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()

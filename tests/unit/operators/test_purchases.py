@@ -1,0 +1,292 @@
+"""ClosePurchaseOperator against a tenant on real sockets; Airflow's own part is in tests/integration."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import signal
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+
+from lucca_provider.exceptions import LuccaUnresolvedError
+from lucca_provider.operators.purchases import ClosePurchaseOperator
+from lucca_provider.sandbox import Sandbox
+
+KEY = "a-key-that-must-not-be-seen"
+
+
+class TaskInstance:
+    """What the operator uses of Airflow's."""
+
+    def __init__(self, try_number: int = 1, max_tries: int = 2) -> None:
+        self.try_number = try_number
+        self.max_tries = max_tries
+        self.pushed: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+    @property
+    def report(self) -> Any:
+        return self.pushed["return_value"]
+
+
+class Store(dict):
+    """Like Airflow's task state store."""
+
+    writes = 0
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        self.writes += 1
+        self[key] = value
+
+
+@pytest.fixture
+def lucca(monkeypatch):
+    with Sandbox(purchases=30, states={"closable": 1}, api_key=KEY) as sandbox:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", sandbox.connection_uri)
+        yield sandbox
+
+
+def run(operator: ClosePurchaseOperator, ti: TaskInstance | None = None, **context: Any) -> Any:
+    return operator.execute({"ti": ti or TaskInstance(), **context})  # type: ignore[typeddict-item]
+
+
+def new_operator(**kwargs: Any) -> ClosePurchaseOperator:
+    return ClosePurchaseOperator(task_id="close", retries=2, **kwargs)
+
+
+def test_purchases_are_closed_and_reported_in_the_order_asked_for(lucca):
+    ids = list(reversed(lucca.purchase_ids))
+    report = run(new_operator(purchase_ids=ids))
+    assert report == {"closed": ids, "already_closed": [], "rejected": [], "unresolved": []}
+    assert sorted(closing.purchase_id for closing in lucca.closings) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "body"),
+    [
+        ({}, {}),
+        ({"comment": "Validé"}, {"comment": "Validé"}),
+        ({"closing_date": datetime.date(2026, 1, 31)}, {"date": "2026-01-31"}),
+        ({"comment": "c", "closing_date": "2026-01-31"}, {"comment": "c", "date": "2026-01-31"}),
+    ],
+)
+def test_the_request_has_only_the_members_that_were_given(lucca, arguments, body):
+    (purchase_id,) = lucca.purchase_ids[:1]
+    run(new_operator(purchase_ids=purchase_id, **arguments))
+    (request,) = lucca.requests
+    assert request.method == "POST"
+    assert request.path == f"/cleemy-procurement/api/purchases/{purchase_id}/closing"
+    assert request.body == body
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"purchase_ids": None}, "purchase_ids is None: the upstream task returned nothing"),
+        ({"purchase_ids": [1, True]}, "item 2: True is a boolean"),
+        ({"purchase_ids": [1], "closing_date": "2026-02-30"}, "closing_date: '2026-02-30' is not a day"),
+        ({"purchase_ids": [1], "comment": 5}, "comment: 5 is not text"),
+        ({"purchase_ids": [1], "max_in_flight": 0}, "max_in_flight: 0 is not from 1 to 32"),
+        ({"purchase_ids": [1], "max_in_flight": 33}, "max_in_flight: 33 is not from 1 to 32"),
+        ({"purchase_ids": [1], "max_in_flight": True}, "max_in_flight: True is not a whole number"),
+        ({"purchase_ids": [1], "max_in_flight": 2.0}, "max_in_flight: 2.0 is not a whole number"),
+    ],
+)
+def test_bad_input_fails_for_good_before_anything_is_sent(lucca, arguments, message):
+    with pytest.raises(AirflowFailException, match=message):
+        run(new_operator(**arguments))
+    assert lucca.requests == []
+
+
+def test_a_bad_connection_fails_for_good_naming_it(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_ACME", "lucca://:key@acme.ilucca.net/http")
+    with pytest.raises(AirflowFailException, match=r"'lucca_acme': Schema"):
+        run(new_operator(purchase_ids=[1], lucca_conn_id="lucca_acme"))
+
+
+def test_nothing_to_close_skips_the_task_and_still_reports(lucca):
+    ti = TaskInstance()
+    with pytest.raises(AirflowSkipException):
+        run(new_operator(purchase_ids=[]), ti)
+    assert ti.report == {"closed": [], "already_closed": [], "rejected": [], "unresolved": []}
+    assert lucca.requests == []
+
+
+def test_a_refusal_stops_no_other_and_fails_for_good_with_id_and_reason(lucca):
+    refused = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
+    ids = [lucca.purchase_ids[0], refused, lucca.purchase_ids[1]]
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException, match=f"purchase {refused}: rejected by Lucca .409 .*ToReview"):
+        run(new_operator(purchase_ids=ids), ti)
+    assert ti.report["closed"] == [ids[0], ids[2]]
+    (rejected,) = ti.report["rejected"]
+    assert rejected["id"] == refused
+    assert rejected["status"] == 409
+
+
+def test_a_purchase_that_was_closed_before_is_told_apart(lucca):
+    purchase_id = lucca.add_purchase(state="Closed")
+    assert run(new_operator(purchase_ids=purchase_id))["already_closed"] == [purchase_id]
+
+
+def test_a_wrong_key_stops_after_what_is_in_flight_and_names_every_purchase(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace(KEY, "another"))
+    ti = TaskInstance()
+    with pytest.raises(LuccaUnresolvedError, match="The API key is wrong"):
+        run(new_operator(purchase_ids=lucca.purchase_ids, max_in_flight=1), ti)
+    assert len(lucca.requests) == 1
+    assert [item["id"] for item in ti.report["unresolved"]] == lucca.purchase_ids
+
+
+@pytest.mark.parametrize("fault", ["login_redirect", "html"])
+def test_a_login_page_is_never_taken_for_success(lucca, fault):
+    lucca.fail_next(fault)
+    ti = TaskInstance()
+    with pytest.raises(LuccaUnresolvedError):
+        run(new_operator(purchase_ids=lucca.purchase_ids, max_in_flight=1), ti)
+    assert len(lucca.requests) == 1
+    assert ti.report["closed"] == []
+
+
+def test_an_error_names_fifty_purchases_and_says_where_the_others_are(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace(KEY, "another"))
+    with pytest.raises(LuccaUnresolvedError) as raised:
+        run(new_operator(purchase_ids=range(1, 61)))
+    assert str(raised.value).count("\n- purchase ") == 50
+    assert "and 10 more, see the report" in str(raised.value)
+
+
+def test_unresolved_beside_refused_is_retried_and_says_both(lucca):
+    refused = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
+    lucca.set_purchase(lucca.purchase_ids[0], state="Archived")
+    ti = TaskInstance(try_number=2)
+    with pytest.raises(LuccaUnresolvedError, match="Lucca also refused 1"):
+        run(new_operator(purchase_ids=[refused, lucca.purchase_ids[0]]), ti)
+    assert [item["id"] for item in ti.report["rejected"]] == [refused]
+
+
+def test_the_link_is_pushed_before_anything_can_fail(lucca):
+    ti = TaskInstance()
+    lucca.fail_next("html")
+    with pytest.raises(LuccaUnresolvedError):
+        run(new_operator(purchase_ids=lucca.purchase_ids[:1]), ti)
+    assert ti.pushed["lucca_invoices_url"] == f"{lucca.url}/cleemy-procurement"
+
+
+def test_no_report_is_pushed_where_the_task_says_so(lucca):
+    ti = TaskInstance()
+    with pytest.raises(AirflowSkipException):
+        run(new_operator(purchase_ids=[], do_xcom_push=False), ti)
+    assert "return_value" not in ti.pushed
+
+
+def test_a_retry_without_a_ledger_looks_before_it_posts(lucca):
+    done, open_ = lucca.purchase_ids[:2]
+    lucca.set_purchase(done, state="Closed")
+    report = run(new_operator(purchase_ids=[done, open_]), TaskInstance(try_number=2))
+    assert report == {"closed": [open_], "already_closed": [done], "rejected": [], "unresolved": []}
+    assert lucca.posts(done) == 0
+    assert [request.method for request in lucca.requests] == ["GET", "GET", "POST"]
+
+
+def test_a_retry_of_many_reads_the_list_instead_of_each(lucca):
+    run(new_operator(purchase_ids=lucca.purchase_ids))
+    lucca.reset_requests()
+    report = run(new_operator(purchase_ids=lucca.purchase_ids), TaskInstance(try_number=2))
+    assert report["already_closed"] == lucca.purchase_ids
+    assert [request.path for request in lucca.requests] == ["/cleemy-procurement/api/purchases"]
+
+
+def test_the_key_is_in_no_log_line_and_no_report(lucca, caplog):
+    lucca.faults = {"error_before": 0.5}
+    ti = TaskInstance()
+    operator = new_operator(purchase_ids=lucca.purchase_ids[:4])
+    with caplog.at_level(logging.DEBUG):
+        report = run(operator, ti)
+    assert KEY not in caplog.text
+    assert KEY not in repr((ti.pushed, report, operator, vars(operator)))
+
+
+def test_an_interruption_is_reported_before_it_goes_on(lucca):
+    lucca.behaviour.latency = 0.2
+    ti = TaskInstance()
+
+    def time_out(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, time_out)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(new_operator(purchase_ids=lucca.purchase_ids), ti)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert sorted(ti.report["closed"]) == sorted(lucca.closed_ids)
+    assert 0 < len(ti.report["unresolved"]) < 30
+
+
+def test_a_kill_stops_sending_and_records_what_was_in_flight(lucca):
+    lucca.behaviour.latency = 0.2
+    ti = TaskInstance()
+    operator = new_operator(purchase_ids=lucca.purchase_ids)
+    before = signal.signal(signal.SIGALRM, lambda *args: operator.on_kill())
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(LuccaUnresolvedError, match="the task was killed"):
+            run(operator, ti)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert sorted(ti.report["closed"]) == sorted(lucca.closed_ids)
+    assert 0 < len(lucca.requests) < 30
+
+
+def test_a_kill_before_the_run_does_no_harm():
+    new_operator(purchase_ids=[1]).on_kill()
+
+
+# -- waiting without a worker ----------------------------------------------------------------------------------------
+
+
+def test_a_deferrable_task_leaves_the_worker_and_goes_on_where_it_stopped(monkeypatch):
+    with Sandbox(purchases=7, states={"closable": 1}, limit=3, window=2) as lucca:
+        uri = f"{lucca.connection_uri}&requests_per_minute=3"
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", uri)
+        operator = new_operator(purchase_ids=lucca.purchase_ids, deferrable=True)
+        context: Any = {"ti": TaskInstance()}
+        with pytest.raises(TaskDeferred) as first:
+            operator.execute(context)
+        with pytest.raises(TaskDeferred) as second:
+            operator.execute_complete(context, fire(first.value.trigger))
+        assert {first.value.method_name, second.value.method_name} == {"execute_complete"}
+        result = operator.execute_complete(context, fire(second.value.trigger))
+        assert result["closed"] == lucca.purchase_ids
+        assert lucca.throttled == 0
+        assert [lucca.posts(purchase_id) for purchase_id in lucca.purchase_ids] == [1] * 7
+
+
+def fire(trigger: Any) -> Any:
+    """Run a trigger as the triggerer does: built again from what it serializes to."""
+    import asyncio
+    from importlib import import_module
+
+    path, kwargs = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    again = getattr(import_module(module), name)(**kwargs)
+
+    async def first() -> Any:
+        return await anext(again.run())
+
+    return asyncio.run(first()).payload
+
+
+@pytest.mark.parametrize(
+    "event", [None, {}, "success", {"status": "error"}, {"status": "success"}, {"status": "success", "progress": []}]
+)
+def test_an_unknown_event_fails_loudly_and_retryably(lucca, event):
+    with pytest.raises(LuccaUnresolvedError, match="Nothing more was sent"):
+        new_operator(purchase_ids=[1]).execute_complete({"ti": TaskInstance()}, event)  # type: ignore[typeddict-item]
+    assert lucca.requests == []

@@ -1,0 +1,89 @@
+"""The ledger in Airflow's task state store."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from lucca_provider.closing import ClosingRun, Driver, MemoryLedger, Window
+from tests.conftest import AIRFLOW
+
+if AIRFLOW < (3, 3):
+    pytest.skip("Airflow has a task state store from 3.3 on", allow_module_level=True)
+
+from airflow.sdk import NEVER_EXPIRE
+
+from lucca_provider.operators._task_state import TaskStateLedger
+
+
+class Store:
+    """Airflow's store, as seen from outside: counts and checks what is written."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Any] = {}
+        self.reads = 0
+        self.written: list[str] = []
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.reads += 1
+        return json.loads(self.rows[key]) if key in self.rows else default
+
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+        assert retention is NEVER_EXPIRE
+        self.written.append(json.dumps(value))
+        self.rows[key] = json.dumps(value)
+
+
+def test_an_entry_is_read_back_by_the_next_try():
+    store = Store()
+    TaskStateLedger(store, first_try=True).write(7, {"state": "closed", "at": 1.5})
+    again = TaskStateLedger(store, first_try=False)
+    assert again.read(7) == {"state": "closed", "at": 1.5}
+    assert again.read(8) is None
+
+
+def test_it_knows_everything_if_it_was_there_from_the_first_try_on():
+    store = Store()
+    assert TaskStateLedger(store, first_try=True).complete
+    assert TaskStateLedger(store, first_try=False).complete
+
+
+def test_it_does_not_know_everything_if_an_earlier_try_had_no_store_or_the_store_was_emptied():
+    store = Store()
+    assert not TaskStateLedger(store, first_try=False).complete
+    assert not TaskStateLedger(store, first_try=False).complete
+
+
+def test_a_store_that_was_empty_is_not_asked_about_each_purchase():
+    store = Store()
+    ledger = TaskStateLedger(store, first_try=True)
+    for purchase_id in range(1, 100):
+        assert ledger.read(purchase_id) is None
+    assert store.reads == 1
+
+
+def test_two_small_writes_a_purchase_under_url_safe_keys_none_of_which_grows():
+    store = Store()
+    for count in (10, 100):
+        store.rows.clear()
+        store.written.clear()
+        ledger = TaskStateLedger(store, first_try=True)
+        run = ClosingRun(range(1, count + 1), ledger=ledger, window=Window(1000))
+        Driver(run, lambda step: None, max_in_flight=2).drive()
+        assert len(store.written) == 2 * count + 1
+        assert max(len(value) for value in store.written) < 100
+        assert all(re.fullmatch(r"[a-z0-9_]+", key) for key in store.rows)
+
+
+def test_a_run_goes_on_from_it_as_from_a_ledger_in_memory():
+    memory, store = MemoryLedger(), Store()
+    for ledger in (memory, TaskStateLedger(store, first_try=True)):
+        run = ClosingRun([2, 1], ledger=ledger, window=Window(10))
+        Driver(run, lambda step: None, max_in_flight=1).drive()
+    for ledger in (memory, TaskStateLedger(store, first_try=False)):
+        again = ClosingRun([1, 2], ledger=ledger, window=Window(10))
+        Driver(again, pytest.fail, max_in_flight=1).drive()
+        assert again.report()["closed"] == [1, 2]

@@ -1,0 +1,54 @@
+"""What importing the operators costs a DAG file, and what the domain may know."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lucca_provider
+
+PACKAGE = Path(lucca_provider.__file__).parent
+HTTP = ("requests", "httpx", "aiohttp", "urllib3", "http.client", "fastapi", "uvicorn")
+
+
+def imported_by(statement: str) -> set[str]:
+    code = (
+        f"import airflow, airflow.providers.common.compat.sdk as s; s.BaseOperator; import sys\n"
+        f"before = set(sys.modules)\n{statement}\nprint('\\n'.join(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["lucca_provider.operators.purchases"])
+def test_a_dag_file_that_uses_the_operators_imports_no_http_library(module):
+    new = imported_by(f"import {module}")
+    assert module in new
+    assert not [name for name in new if name.startswith(HTTP)]
+
+
+def test_the_domain_knows_the_standard_library_only():
+    for path in (PACKAGE / "closing").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                top = name.partition(".")[0]
+                assert top in sys.stdlib_module_names or name.startswith(
+                    ("lucca_provider.closing", "lucca_provider.exceptions")
+                ), f"{path.name} imports {name}"
+                assert not name.startswith(("http", "urllib", "socket"))
+
+
+def test_the_sandbox_knows_nothing_of_the_rest():
+    for path in (PACKAGE / "sandbox").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                assert not node.module.startswith("airflow"), path.name
+                assert not node.module.startswith("lucca_provider.") or node.module.startswith(
+                    "lucca_provider.sandbox"
+                ), path.name
