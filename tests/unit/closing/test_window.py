@@ -88,4 +88,5 @@ def test_the_server_never_sees_more_than_the_limit_in_a_window(limit, gaps):
         now += there + back
         window.answered(now)
     for index, moment in enumerate(seen):
-        assert sum(1 for other in seen[: index + 1] if other > moment - 60.0) <= limit
+        # A microsecond less, for what the sums of floats lose.
+        assert sum(1 for other in seen[: index + 1] if other > moment - 60.0 + 1e-6) <= limit
