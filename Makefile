@@ -1,7 +1,7 @@
 # Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage requirements clean FORCE
+.PHONY: help demo bench test lint coverage requirements clean FORCE
 .DELETE_ON_ERROR:
 
 LINES := 3.3 2.11
@@ -48,6 +48,9 @@ On Debian and Ubuntu: apt install python3-venv.
 
 requirements: ## Renew the pinned versions (needs uv)
 	requirements/renew
+
+bench: .venv/3.3/ready ## Measure what the README claims about speed, and write docs/benchmarks.md (half an hour)
+	.venv/3.3/bin/python -m benchmarks
 
 # --- tests ----------------------------------------------------------------------------------------------------------
 

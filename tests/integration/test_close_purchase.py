@@ -101,6 +101,40 @@ def test_a_retry_goes_on_where_the_first_try_was_stopped(lucca, run_dag, tmp_pat
         assert looks == [ids[5]]
 
 
+def test_ids_come_from_mapped_tasks_too(lucca, run_dag):
+    ids = lucca.closable_ids[:3]
+    with DAG("mapped_upstream", start_date=datetime.datetime(2026, 1, 1), schedule=None) as dag:
+
+        @task
+        def check(purchase_id: int) -> int:
+            return purchase_id
+
+        ClosePurchaseOperator(task_id="close", purchase_ids=check.expand(purchase_id=ids))
+    assert run_dag(dag).state == "success"
+    assert [closing.purchase_id for closing in lucca.closings] == ids
+
+
+def test_all_four_arguments_are_templates(lucca, run_dag, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_ACME", lucca.connection_uri)
+    monkeypatch.delenv("AIRFLOW_CONN_LUCCA_DEFAULT")
+    ids = lucca.closable_ids[:2]
+    with DAG("templates", start_date=datetime.datetime(2026, 1, 1), schedule=None, params={"tenant": "acme"}) as dag:
+
+        @task
+        def find() -> list[tuple[int]]:
+            return [(purchase_id,) for purchase_id in ids]
+
+        find() >> ClosePurchaseOperator(
+            task_id="close",
+            purchase_ids="{{ ti.xcom_pull(task_ids='find') }}",
+            comment="for {{ params.tenant }}",
+            closing_date="{{ macros.ds_add('2026-02-01', -1) }}",
+            lucca_conn_id="lucca_{{ params.tenant }}",
+        )
+    assert run_dag(dag).state == "success"
+    assert [(c.purchase_id, c.comment, c.date) for c in lucca.closings] == [(i, "for acme", "2026-01-31") for i in ids]
+
+
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_deferrable_task_waits_in_the_trigger_over_several_windows(run_dag, tmp_path, monkeypatch, durable):
     with Sandbox(purchases=17, states={"closable": 1}, limit=5, window=3, faults={"drop_after": 0.1}) as lucca:

@@ -211,6 +211,23 @@ def test_the_key_is_in_no_log_line_and_no_report(lucca, caplog):
     assert KEY not in repr((ti.pushed, report, operator, vars(operator)))
 
 
+def test_requests_and_outcomes_are_counted(lucca, monkeypatch):
+    counted = []
+
+    class Stats:
+        @staticmethod
+        def incr(name, tags):
+            counted.append((name, *tags.values()))
+
+    monkeypatch.setattr("lucca_provider.operators.purchases.Stats", Stats)
+    run(new_operator(purchase_ids=lucca.add_purchase(state="Closed")))
+    assert counted == [
+        ("lucca.requests", "close"),
+        ("lucca.requests", "look"),
+        ("lucca.purchases", "already_closed", "other"),
+    ]
+
+
 def test_an_interruption_is_reported_before_it_goes_on(lucca):
     lucca.behaviour.latency = 0.2
     ti = TaskInstance()
