@@ -14,6 +14,8 @@ from benchmarks.tenants import tenant
 LIMIT = 50
 LATENCY = 0.1
 SIZES = (50, 500, 1000)
+SETTLE = 20.0
+"""Seconds until the workers of all tasks have started, which they do at once."""
 APART = 1 / 6
 """Share of the window between the starts of two tasks, so that their bursts do not meet."""
 
@@ -33,14 +35,14 @@ def pace(window: float) -> list[Row]:
                         requests_per_minute=LIMIT,
                         window_seconds=window,
                         deferrable=deferrable,
-                        delay=len(tasks) * APART * window,
+                        delay=SETTLE + len(tasks) * APART * window,
                     )
                 )
         airflow = stack.enter_context(AirflowHome())
         with airflow.running(tasks):
             wait_until(
                 lambda: all(any(stay.done for stay in airflow.stays(task.name)) for task in tasks),
-                seconds=180 + 1.5 * window * max(SIZES) / LIMIT,
+                seconds=240 + 1.5 * window * max(SIZES) / LIMIT,
             )
         return [first, *(_against_least(airflow, task, burst) for task in tasks), _held(airflow, *tasks[-2:])]
 

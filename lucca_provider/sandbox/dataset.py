@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -269,7 +270,12 @@ def open_documents(documents: Iterable[Mapping[str, Any]]) -> str:
     """Name the documents that keep a purchase from being closed, or return an empty text."""
     return "; ".join(
         f"{'credit note' if document['type'] == 'CreditNote' else 'invoice'} {document['documentNumber']} of "
-        f"{document['documentDate']} is {document['conformityState']} and {document['paymentState']}"
+        f"{document['documentDate']}: {_words(document['conformityState'])}, payment {_words(document['paymentState'])}"
         for document in documents
         if not is_settled(document)
     )
+
+
+def _words(state: str) -> str:
+    """Write a state the way a person does: ``ToReview`` as ``to review``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", state).lower()

@@ -120,7 +120,7 @@ def test_a_refusal_stops_no_other_and_fails_for_good_with_id_and_reason(lucca):
     refused = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
     ids = [lucca.purchase_ids[0], refused, lucca.purchase_ids[1]]
     ti = TaskInstance()
-    with pytest.raises(AirflowFailException, match=f"purchase {refused}: rejected by Lucca .409 .*ToReview"):
+    with pytest.raises(AirflowFailException, match=f"purchase {refused}: rejected by Lucca .409 .*to review"):
         run(new_operator(purchase_ids=ids), ti)
     assert ti.report["closed"] == [ids[0], ids[2]]
     (rejected,) = ti.report["rejected"]

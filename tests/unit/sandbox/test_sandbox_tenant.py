@@ -66,8 +66,8 @@ def test_open_documents_block_a_closing_and_are_all_named(tenant):
     problem = refusal(tenant, number)
     assert (problem.status, problem.title) == (409, "Purchase has open documents")
     assert problem.detail == (
-        f"Purchase {number} can't be closed: invoice 669 of 2021-11-18 is ToReview and Paid; "
-        "credit note C7 of 2021-11-19 is Confirmed and OnHold."
+        f"Purchase {number} can't be closed: invoice 669 of 2021-11-18: to review, payment paid; "
+        "credit note C7 of 2021-11-19: confirmed, payment on hold."
     )
 
 
