@@ -154,7 +154,7 @@ def test_a_deferrable_task_waits_in_the_trigger_over_several_windows(run_dag, tm
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_task_killed_with_sigkill_is_finished_by_its_next_try(airflow_db, tmp_path, deferrable):
-    with Sandbox(purchases=16, states={"closable": 1}, limit=8, window=6, latency=0.3, api_key=KEY) as lucca:
+    with Sandbox(purchases=16, states={"closable": 1}, limit=8, window=4, latency=0.2, api_key=KEY) as lucca:
         ids = lucca.closable_ids
         env = {
             **os.environ,
