@@ -172,6 +172,9 @@ class LuccaHook(BaseHook):
         value = self._call("GET", f"/purchases/{purchase_id}", what=what, purchase_id=purchase_id)
         if not isinstance(value, dict):
             raise LuccaInDoubtError(f"{what}: Lucca's answer is not a JSON object.", purchase_id=purchase_id)
+        if value.get("id", purchase_id) != purchase_id:
+            # A cache gone wrong, say: the state of another purchase must not pass for this one's.
+            raise LuccaInDoubtError(f"{what}: Lucca's answer is about another purchase.", purchase_id=purchase_id)
         return value
 
     def get_purchase_states(self, cursor: str | None = None) -> Page:

@@ -449,6 +449,13 @@ def test_a_reading_in_doubt_says_that_nothing_was_changed(connect: Connect) -> N
         assert str(error).endswith("Nothing was changed.")
 
 
+def test_the_state_of_another_purchase_does_not_pass_for_this_ones(connect: Connect) -> None:
+    with ScriptedServer(http(200, {"id": 13, "state": "Closed"})) as server:
+        error = failure_of(lambda: connect(server.url).get_purchase(12))
+        assert type(error) is LuccaInDoubtError
+        assert "about another purchase" in str(error)
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
