@@ -37,6 +37,7 @@ MAX_SHOWN = 300
 MAX_MESSAGES = 20
 """Fields that are kept of Lucca's ``errors``, and messages of each."""
 _CHUNK = 64 * 1024
+_UNTRUSTED = re.compile(r"certificate verify failed|hostname .* doesn't match", re.IGNORECASE)
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
 _HTML_START = re.compile(r"\s*<(?:!--|(?:!doctype|html|head|body|\?xml)\b)", re.IGNORECASE)
 
@@ -75,7 +76,7 @@ def read_body(response: requests.Response, *, secret: str, deadline: float) -> B
     """
     good = 200 <= response.status_code < 300
     raw, complete = _read(response, MAX_BODY if good else MAX_ERROR_BODY, deadline)
-    complete = complete and _tells_its_end(response)
+    complete = complete and _is_whole(response)
     text = raw.decode("utf-8", "replace").lstrip("\ufeff")
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if _HTML_START.match(text) or (content_type in _HTML_TYPES and text.strip()):
@@ -151,7 +152,7 @@ def explain_failure(
     :param failure: what requests raised; some of urllib3's own errors and some of the system's come through it
     """
     reason = _Show(secret)(_reason(failure))
-    if "certificate verify failed" in reason.lower():
+    if _UNTRUSTED.search(reason):
         return LuccaAccessError(
             f"{what}: the server's certificate is not trusted ({reason}). Nothing was sent; check the connection's "
             "Host and the worker's CA certificates.",
@@ -224,9 +225,11 @@ def _read(response: requests.Response, limit: int, deadline: float) -> tuple[byt
     return bytes(raw), True
 
 
-def _tells_its_end(response: requests.Response) -> bool:
-    """Say whether an answer that broke off, even amid its headers, could not look like this one: Python takes both."""
-    headers = response.headers
+def _is_whole(response: requests.Response) -> bool:
+    """Say whether an answer that broke off could not look like this one that was read without an error."""
+    if getattr(response.raw, "length_remaining", None):  # urllib3 before 2 does not mind
+        return False
+    headers = response.headers  # Python takes what arrived of them for all
     return (
         response.status_code == 204
         or "Content-Length" in headers

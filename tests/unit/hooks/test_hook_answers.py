@@ -338,6 +338,15 @@ def test_a_key_that_was_cut_off_in_the_middle_is_blotted_out_too(length: int) ->
     assert error.detail == "Key:"
 
 
+def test_a_body_shorter_than_it_said_is_no_clear_yes_whatever_urllib3_thinks_of_it() -> None:
+    for said, kind in (("5", LuccaInDoubtError), ("2", type(None))):
+        response = answer(200, Content_Length=said)
+        response.raw = HTTPResponse(
+            io.BytesIO(b"{}"), headers={"Content-Length": said}, preload_content=False, enforce_content_length=False
+        )
+        assert type(error_of(response)) is kind
+
+
 # -- no answer ------------------------------------------------------------------------------------------------------
 
 
@@ -371,6 +380,7 @@ def _wrapped(kind: type[Exception], reason: Exception) -> Exception:
         (requests.ConnectionError("broken"), LuccaInDoubtError),
         (requests.ConnectionError(), LuccaInDoubtError),
         (_wrapped(requests.ConnectionError, None), LuccaInDoubtError),  # type: ignore[arg-type]
+        (requests.exceptions.SSLError("hostname '127.0.0.1' doesn't match 'localhost'"), LuccaAccessError),
         (requests.exceptions.InvalidURL("no"), LuccaAccessError),
         (requests.exceptions.InvalidProxyURL("no"), LuccaAccessError),
         (requests.exceptions.InvalidHeader("no"), LuccaAccessError),
