@@ -1,0 +1,567 @@
+"""The README and the guides: what they show is run, what they name is there, where they lead exists."""
+
+from __future__ import annotations
+
+import configparser
+import enum
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import lucca_provider
+from lucca_provider import exceptions
+from lucca_provider.closing import Report, run
+from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
+from lucca_provider.hooks.lucca import LuccaHook
+from lucca_provider.operators.purchases import ClosePurchaseOperator
+from lucca_provider.sandbox import FAULTS, Sandbox
+from lucca_provider.sandbox.__main__ import _parser
+from tests.conftest import AIRFLOW, ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+IDS = range(101, 110)
+"""The purchases that the pages close."""
+SHELLS = ("sh", "console", "bash")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code: where it stands, its language, what else its first line says, and the code."""
+
+    page: Path
+    line: int
+    language: str
+    info: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def read_blocks() -> Iterator[Block]:
+    for page in PAGES:
+        text = page.read_text()
+        for found in re.finditer(r"^```(\w*)[ ]?(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE):
+            yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2], found[3])
+
+
+BLOCKS = list(read_blocks())
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+PROGRAMS = [block for block in PYTHON if not block.info.endswith(".py")]
+PROJECTS = sorted({block.page for block in PYTHON if block.info.endswith(".py")})
+SHELL = [block for block in BLOCKS if block.language in SHELLS]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def rows(text: str, heading: str) -> dict[str, list[str]]:
+    """Return the table below a line that starts like this: first cell (without its code marks) to the other cells."""
+    lines = iter(text.splitlines())
+    next(line for line in lines if line.startswith(heading))
+    table: dict[str, list[str]] = {}
+    for line in lines:
+        if line.startswith("|"):
+            first, *rest = (cell.strip() for cell in line.strip("|").split("|"))
+            table[first.strip("`")] = rest
+        elif table:
+            break
+    del table[next(key for key in table if set(key) <= set("-:"))]
+    return table
+
+
+def prose(text: str) -> str:
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_is_of_a_kind_that_is_checked() -> None:
+    assert {block.language for block in BLOCKS} <= {"python", "json", "mermaid", *SHELLS}
+
+
+# -- Python ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lucca(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    with Sandbox(purchases=0) as lucca:
+        for purchase_id in IDS:
+            lucca.add_purchase(id=purchase_id)
+        for conn_id in ("DEFAULT", "OTHER"):
+            monkeypatch.setenv(f"AIRFLOW_CONN_LUCCA_{conn_id}", lucca.connection_uri)
+        yield lucca
+
+
+def load(file: Path) -> dict[str, Any]:
+    """Load a file as Airflow does, and return its DAGs."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:
+        from airflow.models.dagbag import DagBag
+    bag = DagBag(file, safe_mode=False)
+    assert not bag.import_errors
+    return dict(bag.dags)
+
+
+@pytest.mark.parametrize("block", PROGRAMS, ids=str)
+def test_python_runs(block: Block, lucca: Sandbox, run_dag: Callable[..., Any], tmp_path: Path) -> None:
+    if block.info:
+        needed = re.fullmatch(r"(\d+)\.(\d+)\+", block.info)
+        assert needed, f"{block}: what is {block.info!r}?"
+        if (int(needed[1]), int(needed[2])) > AIRFLOW:
+            pytest.skip(f"for Airflow {block.info}")
+    file = tmp_path / "block.py"
+    file.write_text(block.code)
+    before = dict(os.environ)
+    try:
+        dags = load(file)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert bool(dags) is ("ClosePurchaseOperator" in block.code)
+    for dag in dags.values():
+        assert run_dag(dag).state == "success"
+    if dags:
+        asked = sorted({int(number) for number in re.findall(r"\b10\d\b", block.code)})
+        assert asked
+        assert lucca.closed_ids == asked
+        assert [lucca.posts(purchase_id) for purchase_id in asked] == [1] * len(asked)
+
+
+def test_dag_ids_are_used_once() -> None:
+    ids = re.findall(r'dag_id="(\w+)"', "".join(block.code for block in PYTHON))
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("project", PROJECTS, ids=lambda project: project.name)
+def test_a_project_s_own_tests_pass(project: Path, tmp_path: Path) -> None:
+    for block in PYTHON:
+        if block.page == project and block.info:
+            file = tmp_path / block.info
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(block.code)
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "LUCCA", "COV"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", "--rootdir=."],
+        cwd=tmp_path,
+        env=environment | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\b2 passed", done.stdout)
+
+
+# -- connections -----------------------------------------------------------------------------------------------------
+
+
+def commands(code: str) -> Iterator[list[str]]:
+    """Split a block for the shell into commands; one may go over several lines within quotes."""
+    text = ""
+    for line in code.splitlines():
+        text += line
+        try:
+            words = shlex.split(text, comments=True)
+        except ValueError:
+            text += "\n"
+            continue
+        text = ""
+        if words:
+            yield words
+    assert not text, f"a quotation is not closed: {text}"
+
+
+def exports() -> Iterator[Any]:
+    for block in SHELL:
+        for words in commands(block.code):
+            if words[0] == "export":
+                name, _, value = words[1].partition("=")
+                yield pytest.param(name, value, id=f"{block}")
+
+
+@pytest.mark.parametrize(("name", "value"), list(exports()))
+def test_a_connection_is_read(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert name == "AIRFLOW_CONN_LUCCA_DEFAULT"
+    monkeypatch.setenv(name, value)
+    hook = LuccaHook()
+    tenant = hook.tenant
+    keys = {"https://acme.ilucca.net": {"your-api-key", "your/api+key"}, "http://127.0.0.1:8765": {"sandbox-key"}}
+    assert tenant.api_key in keys[hook.base_url]
+    extras = set(hook.get_connection("lucca_default").extra_dejson)
+    assert extras <= {*CONNECTION_FIELDS, "window_seconds"}
+    assert tenant.requests_per_minute == (30 if "requests_per_minute" in extras else 45)
+
+
+def test_the_table_of_fields_is_that_of_the_form() -> None:
+    fields = rows(page("docs/connection.md"), "## Field by field")
+    relabelled = FIELD_BEHAVIOUR["relabeling"]
+    labels = [relabelled[name] for name in ("host", "password")] + ["Port", relabelled["schema"]]
+    labels += [spec["label"] for spec in CONNECTION_FIELDS.values()]
+    assert [label for label in fields if label != "In the form"] == labels
+    named = [cells[0].strip("`").removeprefix("extra `") for label, cells in fields.items() if label != "In the form"]
+    assert named == ["host", "password", "port", "schema", *CONNECTION_FIELDS]
+
+
+def test_the_table_of_environments_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = rows(page("docs/connection.md"), "The host name tells the environment")
+    del table["Host"]
+    seen = set()
+    for first, (environment,) in table.items():
+        hosts = re.findall(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+", first) or ["lucca.example.com"]
+        for host in hosts:
+            monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"lucca://:key@{host}")
+            assert LuccaHook().environment == environment.strip("`")
+        seen.add(environment.strip("`"))
+    assert seen == {"production", "test", "demo", "sandbox", "other"}
+
+
+def test_what_a_test_of_the_connection_says_is_in_the_code() -> None:
+    source = "".join(file.read_text() for file in (ROOT / "lucca_provider/hooks").glob("*.py"))
+    said = rows(page("docs/connection.md"), "## Trying it")
+    del said["The message says"]
+    assert len(said) == 9
+    for words in said:
+        assert words.split("`")[0] in source
+
+
+def test_every_error_is_explained() -> None:
+    text = page("docs/connection.md")
+    for name in exceptions.__all__:
+        assert f"`{name}`" in text
+
+
+# -- the shell -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", SHELL, ids=str)
+def test_commands_exist(block: Block) -> None:
+    for words in commands(block.code):
+        program = "python" if words[0].endswith("/bin/python") else words[0]
+        if program != words[0]:
+            assert words[0] in (".venv/3.3/bin/python", ".venv/2.11/bin/python")
+        check = {"make": check_make, "pip": check_pip, "python": check_module, "airflow": check_airflow}
+        if program == "export":
+            continue
+        assert program in check, f"{block}: who checks {program}?"
+        check[program](words[1:])
+
+
+def test_commands_within_sentences_exist() -> None:
+    named = {found for file in PAGES for found in re.findall(r"`make ([^`]+)`", prose(file.read_text()))}
+    assert {"demo", "test", "lint", "requirements"} <= named
+    for words in named:
+        check_make(shlex.split(words))
+    for words in {found for file in PAGES for found in re.findall(r"`airflow ([^`]+)`", prose(file.read_text()))}:
+        if not words.startswith(("pools set --include-deferred", "dags test")):
+            check_airflow(shlex.split(words))
+
+
+def check_make(words: list[str]) -> None:
+    makefile = page("Makefile")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets |= {f"test-{line}" for line in lines_of_make()}
+    for word in words:
+        name, equals, _ = word.partition("=")
+        assert f"$({name})" in makefile if equals else name in targets
+
+
+def check_pip(words: list[str]) -> None:
+    assert words[0] == "install"
+    for word in words[1:]:
+        check_requirement(word)
+
+
+def check_requirement(text: str) -> None:
+    found = re.fullmatch(r"airflow-provider-lucca(?:\[(\w+)\])?", text)
+    assert found, text
+    assert found[1] is None or found[1] in setup()["options.extras_require"]
+
+
+def check_module(words: list[str]) -> None:
+    flag, module, *rest = words
+    assert flag == "-m"
+    if module == "lucca_provider.sandbox":
+        _parser().parse_args(rest)
+    elif module == "pytest":
+        assert all((ROOT / path).exists() for path in rest)
+    else:
+        assert (ROOT / module / "__main__.py").exists()
+
+
+def check_airflow(words: list[str]) -> None:
+    from airflow.cli.cli_parser import get_parser
+
+    get_parser().parse_args(words)
+
+
+def test_extras_that_are_named_exist() -> None:
+    for file in PAGES:
+        for text in re.findall(r"`(airflow-provider-lucca\[.*?\])`", file.read_text()):
+            check_requirement(text)
+
+
+def test_every_option_and_fault_of_the_sandbox_is_in_the_guide() -> None:
+    text = page("docs/testing.md")
+    options = {word for action in _parser()._actions for word in action.option_strings if word.startswith("--")}
+    table = rows(text, "## On the command line")
+    named = {word for cell in table for word in re.findall(r"--[a-z-]+", cell)}
+    assert named == options - {"--help"}
+    for cell in table:
+        for given in re.findall(r"--[a-z][^`]*", cell):
+            _parser().parse_args(given.split())
+    faults = rows(text, "## Faults")
+    del faults["Fault"]
+    assert {name: meaning for name, (meaning,) in faults.items()} == FAULTS
+
+
+def test_members_of_the_sandbox_that_are_named_exist() -> None:
+    members = rows(page("docs/testing.md"), "## In a program")
+    del members["Member"]
+    for cell in members:
+        for name in re.findall(r"[a-z_]+", re.sub(r"\(.*?\)", "", cell)):
+            assert hasattr(Sandbox(purchases=0), name), name
+
+
+# -- the operator ----------------------------------------------------------------------------------------------------
+
+
+def test_json_shows_a_report() -> None:
+    (shown,) = [json.loads(block.code) for block in BLOCKS if block.language == "json"]
+    assert set(shown) == set(typing.get_type_hints(Report))
+    for name in ("rejected", "unresolved"):
+        (item,) = typing.get_args(typing.get_type_hints(Report)[name])
+        assert [set(one) for one in shown[name]] == [set(typing.get_type_hints(item))]
+
+
+def test_the_table_of_arguments_is_that_of_the_operator() -> None:
+    table = rows(page("docs/closing.md"), "# Closing")
+    del table["Argument"]
+    arguments = inspect.signature(ClosePurchaseOperator.__init__).parameters
+    own = [name for name in arguments if name not in ("self", "kwargs")]
+    assert list(table) == own
+    for name, (default, meaning) in table.items():
+        assert ("(templated)" in meaning) is (name in ClosePurchaseOperator.template_fields)
+        if name not in ("purchase_ids", "deferrable"):
+            assert default.strip("`") == str(arguments[name].default)
+
+
+def test_the_outcomes_are_named() -> None:
+    outcomes = list(typing.get_type_hints(Report))
+    for name, heading in (("README.md", "## The report"), ("docs/closing.md", "## The outcomes")):
+        assert [outcome for outcome in rows(page(name), heading) if outcome != "Outcome"] == outcomes
+
+
+def test_reasons_that_are_named_are_in_the_code() -> None:
+    table = rows(page("docs/deploying.md"), "## What to do with `unresolved`")
+    del table["The reason says"]
+    assert len(table) > 10
+    source = inspect.getsource(run) + "".join(
+        (ROOT / "lucca_provider" / file).read_text()
+        for file in ("closing/drive.py", "operators/purchases.py", "hooks/_answers.py")
+    )
+    for cell in table:
+        for reason in re.split(r"`, `|`", cell.removeprefix("… ")):
+            known = reason.strip().replace("Lucca answered 401", "Lucca answered {status}")
+            assert known in source, reason
+
+
+def test_numbers_in_the_guide_are_those_of_the_run() -> None:
+    text = page("docs/closing.md")
+    words = {5: "five", 10: "ten", 30: "thirty"}
+    assert f"at most {run.MAX_SENDS} closings without" in text
+    assert f"and {run.MAX_LOOKS} reads in a row" in text
+    assert f"not sooner than {run.SETTLE_SECONDS:.0f} seconds" in text
+    assert f"403 for {words[run.STREAK]} closings in a row" in text
+    assert f"{words[run.MAX_FAILURES]} requests in a row without" in text
+    assert f"{words[run.MAX_THROTTLES]} 429s in a row" in text
+    assert f"more than {words[int(run.MAX_PAUSE / 60)]} minutes" in text
+    assert f"From {run.MIN_LISTED} purchases on" in text
+    assert f"cut to {run.REASON_LENGTH} characters" in text
+    assert {f"`{state}`" for state in run.OPEN_STATES | {run.CLOSED_STATE}} <= set(re.findall(r"`\w+`", text))
+
+
+def test_metrics_that_are_named_are_counted() -> None:
+    source = inspect.getsource(inspect.getmodule(ClosePurchaseOperator) or ModuleType(""))
+    counted = set(re.findall(r'Stats\.incr\("([a-z.]+)"', source))
+    assert {name for name in rows(page("docs/closing.md"), "## Metrics") if name != "Metric"} == counted
+    assert all(f"`{kind.value}`" in page("docs/closing.md") for kind in run.Kind)
+
+
+# -- links -----------------------------------------------------------------------------------------------------------
+
+
+def links() -> Iterator[Any]:
+    for file in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose(file.read_text())):
+            if not target.startswith("https://"):
+                yield pytest.param(file, target, id=f"{file.name}->{target}")
+
+
+def anchors(file: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", prose(file.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(("file", "target"), list(links()))
+def test_a_link_leads_somewhere(file: Path, target: str) -> None:
+    path, _, anchor = target.partition("#")
+    assert not path.startswith(("/", "http"))
+    there = (file.parent / path).resolve() if path else file
+    assert there.exists()
+    assert there.is_relative_to(ROOT)
+    assert not anchor or anchor in anchors(there)
+
+
+def test_the_map_of_the_readme_names_every_guide() -> None:
+    map_of_docs = page("README.md").partition("## Documentation")[2]
+    for guide in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{guide.name})" in map_of_docs
+
+
+# -- versions --------------------------------------------------------------------------------------------------------
+
+
+@cache
+def setup() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def lines_of_make() -> list[str]:
+    found = re.search(r"^LINES := (.*)$", page("Makefile"), re.MULTILINE)
+    assert found
+    return found[1].split()
+
+
+def test_the_table_of_versions_is_true() -> None:
+    text = page("README.md")
+    table = rows(text, "## Versions")
+    del table["Airflow"]
+    required = setup()["options"]["install_requires"].split()
+    assert f"apache-airflow>={next(iter(table))}.0" in required
+    assert f"Python {setup()['options']['python_requires'].removeprefix('>=')} or later" in text
+    assert f"Airflow {next(iter(table))} or later" in text
+    tested = [line for line, cells in table.items() if cells[-1] == "yes"]
+    assert sorted(tested) == sorted(lines_of_make())
+    assert sorted(tested) == sorted(
+        file.stem.removeprefix("airflow-") for file in (ROOT / "requirements").glob("*.txt")
+    )
+    for line in tested:
+        assert f"PYTHONS_{line} := Python {table[line][0]}\n" in page("Makefile")
+        assert re.search(rf"^apache-airflow=={re.escape(line)}\.", page(f"requirements/airflow-{line}.txt"), re.M)
+
+
+def test_what_this_airflow_can_do_is_in_the_table_of_versions() -> None:
+    _, form, ledger, policy, _ = rows(page("README.md"), "## Versions")[".".join(map(str, AIRFLOW))]
+    assert form == "yes"
+    try:
+        from airflow.sdk import NEVER_EXPIRE  # noqa: F401
+
+        has_store = True
+    except ImportError:
+        has_store = False
+    assert ledger.startswith("yes") is has_store
+    try:
+        importlib.import_module("lucca_provider.policies.retry")
+        has_policy = True
+    except ImportError:
+        has_policy = False
+    assert (policy == "yes") is has_policy
+
+
+# -- docstrings ------------------------------------------------------------------------------------------------------
+
+
+def public_modules() -> Iterator[ModuleType]:
+    for found in pkgutil.walk_packages(lucca_provider.__path__, "lucca_provider."):
+        if any(part.startswith("_") for part in found.name.split(".")):
+            continue
+        if found.name == "lucca_provider.policies.retry" and AIRFLOW < (3, 3):
+            continue
+        yield importlib.import_module(found.name)
+
+
+def public_names() -> Iterator[Any]:
+    for module in public_modules():
+        for name in getattr(module, "__all__", ()):
+            yield pytest.param(module, name, id=f"{module.__name__.removeprefix('lucca_provider.')}.{name}")
+
+
+def test_public_modules_say_what_is_public() -> None:
+    silent = {
+        module.__name__.removeprefix("lucca_provider.")
+        for module in public_modules()
+        if not hasattr(module, "__all__")
+        and inspect.getmembers(module, lambda m: inspect.isclass(m) or inspect.isfunction(m))
+    }
+    # What users may import of the sandbox stands in its package.
+    assert {name for name in silent if not name.startswith("sandbox.")} == set()
+
+
+@pytest.mark.parametrize(("module", "name"), list(public_names()))
+def test_a_public_name_is_documented(module: ModuleType, name: str) -> None:
+    thing = getattr(module, name)
+    if inspect.isfunction(thing):
+        assert_documented(thing, thing.__doc__, name)
+    if not inspect.isclass(thing):
+        return
+    assert (thing.__doc__ or "").strip(), name
+    if "__init__" in vars(thing) and not issubclass(thing, enum.Enum):
+        referred = [getattr(module, other, None) for other in re.findall(r":class:`(\w+)`", thing.__doc__ or "")]
+        text = "".join(each.__doc__ or "" for each in (thing, *thing.__mro__[1:], *referred))
+        assert_documented(thing.__init__, text, name, least=1)
+    for member, method in vars(thing).items():
+        function = getattr(method, "__func__", method)
+        if inspect.isfunction(function) and not member.startswith("_"):
+            assert inspect.getdoc(getattr(thing, member)), f"{name}.{member}"
+            if not any(member in vars(base) for base in thing.__mro__[1:]):
+                assert_documented(function, function.__doc__, f"{name}.{member}")
+
+
+SAID_IN_WORDS = {
+    "ClosingRun.answered": {"step", "answer"},
+    "ClosePurchaseOperator.execute_complete": {"context"},
+    "Clock.wait": {"calls", "seconds"},
+    "Driver": {"clock"},
+    "Ledger.write": {"purchase_id", "entry"},
+    "MemoryLedger.write": {"purchase_id", "entry"},
+    "Step": {"kind", "purchase_id", "cursor"},
+    "Window.burst_at": {"now"},
+    "parse_closing_date": {"value", "name"},
+    "parse_comment": {"value", "name"},
+    "build_report": {"purchase_ids", "outcomes"},
+}
+"""Parameters without a line of their own."""
+
+
+def assert_documented(function: Any, text: str | None, name: str, *, least: int = 2) -> None:
+    """Check that parameters have a line each; a single one of a function may be explained by its first sentence."""
+    assert (text or "").strip(), name
+    parameters = [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name not in ("self", "cls")
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    ]
+    if len(parameters) >= least:
+        unsaid = {parameter for parameter in parameters if f":param {parameter}:" not in (text or "")}
+        assert unsaid <= SAID_IN_WORDS.get(name, set()), name
