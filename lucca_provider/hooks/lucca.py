@@ -43,6 +43,10 @@ class LuccaHook(BaseHook):
     connection is wrong. They keep no count of the tenant's limit of 50 requests a minute:
     :class:`~lucca_provider.operators.purchases.ClosePurchaseOperator` does.
 
+    A kept connection that the server has closed is noticed before it is used again. If it closes just as a request
+    goes out, nobody can tell whether the request was read: that is a
+    :class:`~lucca_provider.exceptions.LuccaInDoubtError` like any other lost answer, and never repeated here.
+
     :param lucca_conn_id: the Airflow connection, of type ``lucca``
     :param retries: how often the transport tries again after a failed connect or a 429, neither of which can
         make a POST happen twice

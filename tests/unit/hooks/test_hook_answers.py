@@ -178,6 +178,7 @@ def test_problem_details_are_kept_and_told() -> None:
         ({"errors": {"date": "no"}}, None, None, {"date": ["no"]}),
         ({"errors": {"date": [1, None, "", {"a": 1}]}}, None, None, {"date": ["1", "{'a': 1}"]}),
         ({"errors": {"date": []}}, None, None, {}),
+        ({"errors": {"date": json.loads("[" * 90 + "]" * 90)}}, None, None, {"date": ["[[[[[[[...]]]]]]]"]}),
         ({"errors": None}, None, None, {}),
         ({"errors": []}, None, None, {}),
         ({}, None, None, {}),
@@ -409,13 +410,16 @@ def test_no_body_breaks_anything(body: bytes, status: int, is_json: bool) -> Non
     assert (error is None) <= (status == 200)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=20),
-    lambda inner: (
-        st.lists(inner, max_size=5)
-        | st.dictionaries(st.text(max_size=5) | st.sampled_from(["errors", "title", "detail"]), inner, max_size=5)
-    ),
-    max_leaves=10,
+NAMES = st.text(max_size=5) | st.sampled_from(["errors", "title", "detail"])
+JSON: st.SearchStrategy[Any] = st.deferred(
+    lambda: (
+        st.none()
+        | st.booleans()
+        | st.floats()
+        | st.text(max_size=20)
+        | st.lists(JSON, max_size=3)
+        | st.dictionaries(NAMES, JSON, max_size=3)
+    )
 )
 
 
