@@ -78,20 +78,21 @@ class Driver:
         :return: ``None`` when all is done, or the moment from which to go on, with nothing in flight
         """
         # Not a ThreadPoolExecutor: interrupted within submit(), it can lose sight of a thread that it has started.
-        workers = [threading.Thread(target=self._work, name=f"lucca-{n}") for n in range(self._max_in_flight)]
+        workers: list[threading.Thread] = []
         try:
-            for worker in workers:
+            for number in range(self._max_in_flight):
+                worker = threading.Thread(target=self._work, name=f"lucca-{number}")
                 worker.start()
+                workers.append(worker)
             return self._loop()
         except BaseException as error:
             self._run.stop(f"the task was interrupted ({type(error).__name__})")
             raise
         finally:
-            for _ in workers:
+            for _ in range(self._max_in_flight):
                 self._steps.put(None)
             for worker in workers:
-                if worker.ident is not None:
-                    worker.join()
+                worker.join()
             self._record()
 
     def stop(self, reason: str) -> None:

@@ -64,13 +64,11 @@ class Report(TypedDict):
 
 
 def build_report(purchase_ids: Iterable[int], outcomes: Mapping[int, Outcome]) -> Report:
-    """Sort the purchases by their outcome. One without an outcome is ``unresolved``: none is ever left out."""
+    """Sort the purchases by their outcome. Each must have one: none is ever left out."""
     report = Report(closed=[], already_closed=[], rejected=[], unresolved=[])
     for purchase_id in purchase_ids:
-        outcome = outcomes.get(purchase_id)
-        if outcome is None:
-            report["unresolved"].append({"id": purchase_id, "reason": "not reached"})
-        elif outcome.state == "closed":
+        outcome = outcomes[purchase_id]
+        if outcome.state == "closed":
             report["closed"].append(purchase_id)
         elif outcome.state == "already_closed":
             report["already_closed"].append(purchase_id)

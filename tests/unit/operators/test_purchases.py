@@ -152,6 +152,22 @@ def test_a_login_page_is_never_taken_for_success(lucca, fault):
     assert ti.report["closed"] == []
 
 
+def test_ids_that_lucca_does_not_know_are_refused_and_the_host_is_not_blamed(lucca):
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException, match=r"purchase 1: rejected by Lucca .404"):
+        run(new_operator(purchase_ids=[1, 2, 3, 4, 5, 6, lucca.purchase_ids[0]], max_in_flight=1), ti)
+    assert [item["id"] for item in ti.report["rejected"]] == [1, 2, 3, 4, 5, 6]
+    assert ti.report["closed"] == lucca.purchase_ids[:1]
+    assert [request.path for request in lucca.requests].count("/cleemy-procurement/api/natures") == 1
+
+
+def test_a_host_without_lucca_invoices_is_told_by_one_cheap_call(lucca):
+    lucca.behaviour.wrong_module = True
+    with pytest.raises(LuccaUnresolvedError, match="check the connection's host"):
+        run(new_operator(purchase_ids=lucca.purchase_ids, max_in_flight=1))
+    assert len(lucca.requests) < 12
+
+
 def test_an_error_names_fifty_purchases_and_says_where_the_others_are(lucca, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace(KEY, "another"))
     with pytest.raises(LuccaUnresolvedError) as raised:
