@@ -6,10 +6,9 @@ import re
 import sys
 import time
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from lucca_provider.closing import Clock, ClosingRun, Driver, MemoryLedger, Window, parse_purchase_ids
-from lucca_provider.closing.drive import Answer
 
 
 class SimulatedClock(Clock):
@@ -22,12 +21,12 @@ class SimulatedClock(Clock):
         """Return seconds since the epoch."""
         return self._now
 
-    def wait(self, answers: SimpleQueue[Answer], seconds: float | None) -> Answer:
-        """Return the next answer, or let the seconds pass."""
-        answer = super().wait(answers, None if seconds is None else 0.001)
-        if answer is None:
+    def wait(self, calls: SimpleQueue[None], seconds: float | None) -> None:
+        """Wait for a call, or let the seconds pass."""
+        try:
+            calls.get(timeout=None if seconds is None else 0.001)
+        except Empty:
             self._now += seconds or 0.0
-        return answer
 
 
 def close(number: int) -> float:
