@@ -33,7 +33,12 @@ class Clock:
         return time.monotonic() + self._offset
 
     def wait(self, calls: SimpleQueue[None], seconds: float | None) -> None:
-        """Wait for a call, but not longer than so many seconds (``None``: however long it takes)."""
+        """
+        Wait for a call, but not too long.
+
+        :param calls: where the call arrives
+        :param seconds: how long at most; ``None`` for however long it takes
+        """
         with suppress(Empty):
             calls.get(timeout=seconds)
 
@@ -47,6 +52,7 @@ class Driver:
         called from several threads at once
     :param max_in_flight: requests at once; 1 is strictly serial
     :param leave_after: seconds of waiting from which :meth:`drive` returns instead of waiting; ``None`` for never
+    :param clock: where the time comes from
     """
 
     def __init__(
@@ -96,7 +102,11 @@ class Driver:
             self._record()
 
     def stop(self, reason: str) -> None:
-        """Send nothing more. Safe to call from a signal handler: it also wakes the waiting thread."""
+        """
+        Send nothing more. Safe to call from a signal handler: it also wakes the waiting thread.
+
+        :param reason: why, for the report
+        """
         self._run.stop(reason)
         self._calls.put(None)
 

@@ -58,8 +58,10 @@ def parse_purchase_ids(value: object, *, name: str = "purchase_ids") -> list[int
 
 def parse_closing_date(value: object, *, name: str = "closing_date") -> str | None:
     """
-    Read the day of a closing: ``None``, a date, a datetime (its own calendar day), or ``YYYY-MM-DD``.
+    Read the day of a closing.
 
+    :param value: ``None``, a date, a datetime (its own calendar day counts), or text as ``YYYY-MM-DD``
+    :param name: what the argument is called in the error
     :return: ``YYYY-MM-DD``, or ``None``
     :raises InvalidInputError: for anything else, and for days that do not exist
     """
@@ -82,8 +84,11 @@ def parse_closing_date(value: object, *, name: str = "closing_date") -> str | No
 
 def parse_comment(value: object, *, name: str = "comment") -> str | None:
     """
-    Read a comment: text, or ``None``.
+    Read a comment.
 
+    :param value: text, or ``None``
+    :param name: what the argument is called in the error
+    :return: the same
     :raises InvalidInputError: for anything else, and for text that is not valid Unicode
     """
     if value is None:

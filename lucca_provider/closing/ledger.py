@@ -26,7 +26,12 @@ class Ledger(Protocol):
         """Return the entry of a purchase, or ``None``."""
 
     def write(self, purchase_id: int, entry: Entry) -> None:
-        """Keep an entry, before this returns. Raises if it could not be kept."""
+        """
+        Keep an entry, before this returns. Raises if it could not be kept.
+
+        :param purchase_id: whose entry
+        :param entry: what takes the place of an earlier one
+        """
 
 
 class MemoryLedger:
@@ -45,5 +50,10 @@ class MemoryLedger:
         return self._entries.get(purchase_id)
 
     def write(self, purchase_id: int, entry: Entry) -> None:
-        """Keep an entry."""
+        """
+        Keep an entry.
+
+        :param purchase_id: whose entry
+        :param entry: what takes the place of an earlier one
+        """
         self._entries[purchase_id] = entry

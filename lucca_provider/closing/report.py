@@ -64,7 +64,12 @@ class Report(TypedDict):
 
 
 def build_report(purchase_ids: Iterable[int], outcomes: Mapping[int, Outcome]) -> Report:
-    """Sort the purchases by their outcome. Each must have one: none is ever left out."""
+    """
+    Sort the purchases by their outcome.
+
+    :param purchase_ids: what was asked for, in that order
+    :param outcomes: purchase id to outcome. Each purchase must have one: none is ever left out
+    """
     report = Report(closed=[], already_closed=[], rejected=[], unresolved=[])
     for purchase_id in purchase_ids:
         outcome = outcomes[purchase_id]

@@ -81,7 +81,13 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One request to make."""
+    """
+    One request to make.
+
+    :param kind: what to ask
+    :param purchase_id: of which purchase; 0 where it is about none
+    :param cursor: from where to list; ``None`` for the first page
+    """
 
     kind: Kind
     purchase_id: int = 0
@@ -225,6 +231,8 @@ class ClosingRun:
 
         A second time is ignored, unless the first was interrupted before it was through.
 
+        :param step: what :meth:`next` said
+        :param answer: what came of it
         :param now: when the answer came, or when the request was given up
         """
         if step not in self._in_flight:
@@ -246,7 +254,11 @@ class ClosingRun:
         self._in_flight.discard(step)
 
     def stop(self, reason: str) -> None:
-        """Send nothing more. What was not reached ends as ``unresolved`` with this reason; the first one counts."""
+        """
+        Send nothing more.
+
+        :param reason: what is said of the purchases that were not reached; the first one given counts
+        """
         if self.stopped is None:
             self.stopped = reason
             log.warning("Stopping: %s", reason)

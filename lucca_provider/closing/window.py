@@ -32,6 +32,7 @@ class Window:
         """
         Say from when the next request may be sent.
 
+        :param now: the present moment
         :return: a moment, not later than ``now`` if there is room; ``None`` if an answer must come first
         """
         self._forget(now)
@@ -44,6 +45,7 @@ class Window:
         """
         Say when it pays to come back after leaving: when requests can go out in a burst, not one by one.
 
+        :param now: the present moment
         :param wanted: how many requests are still to be sent
         :param spread: seconds that a burst may take; answers closer together than that are waited for one
             by one, since waiting for the last of them would only lose time
@@ -61,7 +63,11 @@ class Window:
         self._in_flight += 1
 
     def answered(self, now: float) -> None:
-        """Count the answer to a request in flight, or the moment when it was given up."""
+        """
+        Count the answer to a request in flight.
+
+        :param now: when it came, or when the request was given up
+        """
         self._in_flight -= 1
         insort(self._answers, now)
 
@@ -70,7 +76,11 @@ class Window:
         self._in_flight -= 1
 
     def add(self, moment: float) -> None:
-        """Count an answer that another process got."""
+        """
+        Count an answer that another process got.
+
+        :param moment: when it came
+        """
         insort(self._answers, moment)
 
     def answers(self) -> list[float]:

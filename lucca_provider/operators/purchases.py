@@ -117,6 +117,7 @@ class ClosePurchaseOperator(BaseOperator):
         """
         Go on after a wait.
 
+        :param context: Airflow's context
         :param event: what :class:`~lucca_provider.triggers.lucca.LuccaWaitTrigger` handed back
         :raises LuccaUnresolvedError: for any other event; the retry looks before it posts
         """

@@ -23,10 +23,10 @@ __all__ = ["LuccaRetryPolicy"]
 
 class LuccaRetryPolicy(RetryPolicy):
     """
-    Retries a failed task when Lucca said so, and not at all where no retry helps.
+    Lets a retry wait as long as Lucca asked, where that is longer than the task's own ``retry_delay``.
 
-    A policy cannot add retries: the task's own ``retries`` says how many there are. Where Lucca did not ask for a
-    wait, the task's ``retry_delay`` counts.
+    A task that uses the hook itself is not retried after a wrong key or a refusal, where no retry helps. A policy
+    cannot add retries: the task's own ``retries`` says how many there are.
 
     .. code-block:: python
 
@@ -47,12 +47,12 @@ class LuccaRetryPolicy(RetryPolicy):
         :param try_number: number of the try that failed, from 1
         :param max_tries: tries that the task has
         :param context: Airflow's context
+        :return: wait longer, fail, or leave it to the task's own settings
         """
         if isinstance(exception, (LuccaConfigurationError, LuccaAccessError, LuccaRefusedError)):
             return RetryDecision.fail(reason=f"no retry helps: {exception}")
         if isinstance(exception, LuccaError) and exception.retry_after is not None:
-            return RetryDecision.retry(
-                delay=timedelta(seconds=exception.retry_after),
-                reason=f"Lucca asked to wait {exception.retry_after:.0f} s",
-            )
+            asked = timedelta(seconds=exception.retry_after)
+            if context is None or asked > context["task"].retry_delay:
+                return RetryDecision.retry(delay=asked, reason=f"Lucca asked to wait {exception.retry_after:.0f} s")
         return RetryDecision.default()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,10 +30,10 @@ def test_before_airflow_3_3_the_import_says_what_to_do():
 @pytest.mark.skipif(not has_policies, reason="retry policies are in Airflow from 3.3 on")
 class TestPolicy:
     @staticmethod
-    def decide(exception: BaseException):
+    def decide(exception: BaseException, **context: object):
         from lucca_provider.policies.retry import LuccaRetryPolicy
 
-        return LuccaRetryPolicy().evaluate(exception, 1, 3)
+        return LuccaRetryPolicy().evaluate(exception, 1, 3, context or None)
 
     @pytest.mark.parametrize("kind", [LuccaUnresolvedError, LuccaThrottledError, LuccaInDoubtError])
     def test_it_waits_as_long_as_lucca_asked(self, kind):
@@ -40,6 +41,12 @@ class TestPolicy:
         assert decision.action.value == "retry"
         assert decision.retry_delay == timedelta(seconds=701)
         assert "701 s" in decision.reason
+
+    def test_it_never_makes_the_tasks_own_delay_shorter(self):
+        task = SimpleNamespace(retry_delay=timedelta(minutes=5))
+        assert self.decide(LuccaUnresolvedError("x", retry_after=300.0), task=task).action.value == "default"
+        decision = self.decide(LuccaUnresolvedError("x", retry_after=301.0), task=task)
+        assert decision.retry_delay == timedelta(seconds=301)
 
     @pytest.mark.parametrize("exception", [LuccaUnresolvedError("x"), LuccaInDoubtError("x"), ValueError("x")])
     def test_otherwise_the_tasks_own_delay_counts(self, exception):
