@@ -16,10 +16,11 @@ from lucca_provider.closing.inputs import (
 )
 from lucca_provider.closing.ledger import Entry, Ledger, MemoryLedger
 from lucca_provider.closing.report import Outcome, Report, build_report
-from lucca_provider.closing.run import ClosingRun, Kind, Page, Pause, Step
+from lucca_provider.closing.run import PROGRESS_VERSION, ClosingRun, Kind, Page, Pause, Step
 from lucca_provider.closing.window import Window
 
 __all__ = [
+    "PROGRESS_VERSION",
     "Clock",
     "ClosingRun",
     "Driver",

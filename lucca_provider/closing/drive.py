@@ -87,7 +87,8 @@ class Driver:
         workers: list[threading.Thread] = []
         try:
             for number in range(self._max_in_flight):
-                worker = threading.Thread(target=self._work, name=f"lucca-{number}")
+                # A daemon: a second interruption does not wait for what is in flight.
+                worker = threading.Thread(target=self._work, name=f"lucca-{number}", daemon=True)
                 worker.start()
                 workers.append(worker)
             return self._loop()
@@ -99,7 +100,8 @@ class Driver:
                 self._steps.put(None)
             for worker in workers:
                 worker.join()
-            self._record()
+            while self._answers:
+                self._record()
 
     def stop(self, reason: str) -> None:
         """
@@ -146,9 +148,15 @@ class Driver:
             self._calls.put(None)
 
     def _record(self) -> None:
-        # An answer leaves the queue only once it is recorded, so that an interruption in between loses none.
-        while self._answers:
-            step, answer = self._answers[0]
+        """Record one answer, if there is one: what waits behind it can wait until the next request is on its way."""
+        if not self._answers:
+            return
+        # It leaves the queue only once it is recorded, so that an interruption in between loses none.
+        step, answer = self._answers[0]
+        try:
             self._run.answered(step, answer, self._clock.now())
-            self._in_flight.discard(step)
-            self._answers.popleft()
+        except Exception as error:
+            log.exception("Unexpected error over the answer to %s.", step)
+            self._run.give_up(step, f"unexpected {type(error).__name__}: {error}")
+        self._in_flight.discard(step)
+        self._answers.popleft()

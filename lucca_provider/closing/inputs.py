@@ -95,6 +95,8 @@ def parse_comment(value: object, *, name: str = "comment") -> str | None:
         return None
     if not isinstance(value, str):
         raise InvalidInputError(f"{name}: {_shown(value)} is not text. Give a string, or None for no comment.")
+    if value.strip() == "None":
+        raise InvalidInputError(f"{name} is the text 'None': its template found nothing. For no comment leave it out.")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -124,9 +126,9 @@ def _items(value: object, name: str) -> Iterable[object]:
 
 def _items_of_text(text: str, name: str) -> Iterable[object]:
     stripped = text.strip()
-    if stripped == "None":
+    if stripped in ("None", "null"):
         raise InvalidInputError(
-            f"{name} is the text 'None': the upstream task returned nothing. Make it return the ids, or [] for none."
+            f"{name} is the text {stripped!r}: the upstream task returned nothing. Let it return ids, or [] for none."
         )
     if not stripped:
         raise InvalidInputError(

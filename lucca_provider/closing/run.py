@@ -34,7 +34,7 @@ from lucca_provider.exceptions import (
     LuccaThrottledError,
 )
 
-__all__ = ["ClosingRun", "Kind", "Page", "Pause", "Step"]
+__all__ = ["PROGRESS_VERSION", "ClosingRun", "Kind", "Page", "Pause", "Step"]
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ MAX_LOOKS = 4
 """GETs in a row without a clear answer for one purchase."""
 MAX_FAILURES = 10
 """Requests in a row without a clear answer, whatever the purchase: the server is down."""
-MAX_THROTTLES = 30
-"""429s in a row: others use up the tenant's whole limit."""
+MAX_THROTTLED = 600.0
+"""Seconds with nothing but 429: others use up the tenant's whole limit."""
 MAX_PAUSE = 600.0
 """Seconds that the run itself waits at Lucca's word; asked for more, it ends and leaves that to the task's retry."""
 STREAK = 5
@@ -62,6 +62,8 @@ MIN_LISTED = 10
 """Purchases to look at from which the list is tried before single GETs."""
 PROGRESS_SECONDS = 60.0
 """At least this much time between two lines of progress."""
+PROGRESS_VERSION = 1
+"""Of what :meth:`ClosingRun.carry` returns: a task may come back to another version of this package."""
 REASON_LENGTH = 500
 """Characters of Lucca's words that are kept for each purchase."""
 
@@ -184,10 +186,14 @@ class ClosingRun:
         self._careful = False
         self._failures = 0
         self._throttles = 0
+        self._throttled_since = 0.0
         self._forbidden = 0
         self._missing = 0
         self._probe = False
         self._probed = False
+        self._host_known = False
+        # Refused with 404, and not in the ledger yet: the host may be the wrong one.
+        self._unkept: list[int] = []
         self._closed = 0
         self._now = 0.0
         self._reported_at: float | None = None
@@ -211,8 +217,8 @@ class ClosingRun:
         :param now: seconds since the epoch, never going back
         :return: a step to take, a pause to make, or ``None`` when all is done
         """
-        if not self._now and self._settle_first:
-            self._paused_until = now + SETTLE_SECONDS
+        if not self._now:
+            self._begin(now)
         self._now = now
         if self.stopped is None:
             self._report_progress()
@@ -223,7 +229,11 @@ class ClosingRun:
                 return what
             if isinstance(what, Pause):
                 return what
-        return Pause(None) if self._in_flight else None
+        if self._in_flight:
+            return Pause(None)
+        if self.stopped is None:
+            self._host_answers()
+        return None
 
     def answered(self, step: Step, answer: object, now: float) -> None:
         """
@@ -253,6 +263,20 @@ class ClosingRun:
             self._probe_answered(answer)
         self._in_flight.discard(step)
 
+    def give_up(self, step: Step, reason: str) -> None:
+        """
+        Take a step for failed whose answer could not be dealt with.
+
+        :param step: what :meth:`next` said
+        :param reason: why, for the report
+        """
+        self._in_flight.discard(step)
+        if step.purchase_id:
+            self._purchases.pop(step.purchase_id, None)
+            self.outcomes.setdefault(step.purchase_id, Outcome("unresolved", detail=_cut(reason)))
+        else:
+            self.stop(reason)
+
     def stop(self, reason: str) -> None:
         """
         Send nothing more.
@@ -275,6 +299,7 @@ class ClosingRun:
         """Return what the process that goes on must know, as JSON. Nothing may be in flight."""
         report = build_report(self.outcomes, self.outcomes)
         return {
+            "version": PROGRESS_VERSION,
             "closed": report["closed"],
             "already_closed": report["already_closed"],
             "rejected": report["rejected"],
@@ -287,8 +312,21 @@ class ClosingRun:
             "careful": self._careful,
             "failures": self._failures,
             "throttles": self._throttles,
+            "throttled_since": self._throttled_since,
+            "forbidden": self._forbidden,
+            "missing": self._missing,
             "probed": self._probed,
+            "unkept": self._unkept,
         }
+
+    def _begin(self, now: float) -> None:
+        """Set what needs the time: the process that this run goes on from may have had another clock."""
+        self._window.clamp(now)
+        self._paused_until = min(self._paused_until, now + MAX_PAUSE)
+        self._later = [(min(moment, now + MAX_PAUSE), *rest) for moment, *rest in self._later]  # type: ignore[misc]
+        heapq.heapify(self._later)
+        if self._settle_first:
+            self._paused_until = now + SETTLE_SECONDS
 
     # -- choosing ------------------------------------------------------------------------------------------------
 
@@ -318,6 +356,8 @@ class ClosingRun:
         if self._listing.wanted:
             step = Step(Kind.LIST, cursor=self._listing.cursor)
             return None if step in self._in_flight else (step, now)
+        while self._later and self._later[0][2] not in self._purchases:
+            heapq.heappop(self._later)
         due = self._later[0] if self._later else None
         if due is None or due[0] > now:
             fresh = self._first_fresh()
@@ -392,18 +432,23 @@ class ClosingRun:
     def _judge_health(self, answer: object) -> None:
         """Learn from an answer about the server and the key, whichever purchase it was about."""
         if isinstance(answer, LuccaThrottledError):
-            self._throttles += 1
             self._careful = True
+            if self._now >= self._paused_until:
+                # Not of one burst with the last one: sent after a pause.
+                self._throttled_since = self._throttled_since or self._now
+                self._throttles += 1
             wait = min(10.0 * self._throttles, 60.0) if answer.retry_after is None else answer.retry_after
-            self._pause(max(wait, 1.0), "Lucca answers 429: the tenant's limit is used up by others")
-            if self._throttles >= MAX_THROTTLES:
+            self._pause(max(wait, min(2.0 ** (self._throttles - 1), 60.0)), "Lucca answers 429: the limit is used up")
+            if self._now - self._throttled_since >= MAX_THROTTLED:
                 self.retry_after = wait
-                self.stop(f"{self._throttles} answers in a row were 429: other clients use up the tenant's limit")
+                self.stop(f"Lucca answered only 429 for {MAX_THROTTLED:.0f} s: other clients use up the tenant's limit")
             return
         self._throttles = 0
+        self._throttled_since = 0.0
         self._careful = False
         if isinstance(answer, (LuccaInDoubtError, LuccaNotSentError)):
-            self._failures += 1
+            if self._now >= self._paused_until:
+                self._failures += 1
             self._careful = self._failures > 1
             wait = min(0.5 * 2 ** (self._failures - 2), 8.0) if self._careful else 0.0
             self._pause(max(wait, answer.retry_after or 0.0), "Lucca does not answer as it should")
@@ -426,7 +471,7 @@ class ClosingRun:
     def _close_answered(self, purchase_id: int, answer: object) -> None:
         purchase = self._purchases.setdefault(purchase_id, _Purchase())
         if not isinstance(answer, LuccaError):
-            self._forbidden = self._missing = 0
+            self._host_answers()
             self._decide(purchase_id, CLOSED)
         elif isinstance(answer, LuccaThrottledError):
             self._ask_later(purchase_id, Kind.CLOSE, self._now)
@@ -459,12 +504,17 @@ class ClosingRun:
             else:
                 self._ask_later(purchase_id, Kind.LOOK, self._now + 2.0**purchase.looks)
         elif isinstance(answer, LuccaError):
+            if isinstance(answer, LuccaRefusedError) and purchase.refusal is None:
+                self._count_refusal(answer)
             self._unreadable(purchase_id, purchase, answer)
         else:
             purchase.looks = 0
+            if purchase.refusal is None:
+                self._host_answers()
             self._state_known(purchase_id, purchase, answer)
 
-    def _state_known(self, purchase_id: int, purchase: _Purchase, state: object) -> None:
+    def _state_known(self, purchase_id: int, purchase: _Purchase, answer: object) -> None:
+        state = answer if isinstance(answer, str) else None
         if state == CLOSED_STATE:
             self._decide(purchase_id, CLOSED if purchase.maybe else ALREADY_CLOSED)
         elif state in OPEN_STATES:
@@ -477,7 +527,7 @@ class ClosingRun:
         elif purchase.refusal is not None and not purchase.maybe:
             self._decide(purchase_id, Outcome("rejected", **purchase.refusal))
         else:
-            told = "no state" if state is None else f"the state {_cut(str(state))!r}, which this version does not know"
+            told = "no state" if state is None else f"the state {_cut(state)!r}, which this version does not know"
             self._give_up(purchase_id, f"Lucca tells {told}, so it cannot be taken for open")
 
     def _unreadable(self, purchase_id: int, purchase: _Purchase, answer: LuccaError) -> None:
@@ -507,7 +557,7 @@ class ClosingRun:
         if self._closed:
             return
         if self._forbidden >= STREAK:
-            self.stop(f"{self._forbidden} closings in a row were refused with 403 and none succeeded: {answer}")
+            self.stop(f"{self._forbidden} purchases in a row were refused with 403 and none was closed: {answer}")
         if self._missing >= STREAK and not self._probed:
             self._probe = True
 
@@ -517,10 +567,20 @@ class ClosingRun:
         self._probe = False
         self._probed = True
         if isinstance(answer, LuccaNotFoundError):
-            self.stop(
-                f"{self._missing} purchases in a row were not found and neither was Lucca Invoices itself: "
-                f"check the connection's host ({answer})"
-            )
+            self.stop(f"neither purchases nor Lucca Invoices itself were found: check the connection's host ({answer})")
+            for purchase_id in self._unkept:
+                self.outcomes[purchase_id] = Outcome("unresolved", detail=_cut(f"not found: {self.stopped}"))
+            self._unkept.clear()
+        else:
+            self._host_answers()
+
+    def _host_answers(self) -> None:
+        """Take the refusals with 404 so far for Lucca's: the host is the right one."""
+        self._forbidden = self._missing = 0
+        for purchase_id in self._unkept:
+            self._keep(purchase_id, self.outcomes[purchase_id])
+        self._unkept.clear()
+        self._host_known = True
 
     def _list_answered(self, answer: object) -> None:
         listing = self._listing
@@ -530,6 +590,7 @@ class ClosingRun:
             listing.failures += 1
             if isinstance(answer, LuccaRefusedError) or listing.failures >= MAX_LOOKS:
                 listing.wanted = False
+                self._probe = isinstance(answer, LuccaNotFoundError) and not self._probed
                 log.info("The purchases list cannot be used (%s); asking for each purchase instead.", answer)
             return
         if not isinstance(answer, Page):
@@ -557,7 +618,9 @@ class ClosingRun:
         self.outcomes[purchase_id] = outcome
         self._purchases.pop(purchase_id, None)
         self._closed += outcome.state == "closed"
-        if keep and outcome.state != "unresolved":
+        if outcome.status == 404 and not self._host_known:
+            self._unkept.append(purchase_id)
+        elif keep and outcome.state != "unresolved":
             self._keep(purchase_id, outcome)
         log.log(
             logging.INFO if outcome.state in ("closed", "already_closed") else logging.WARNING,
@@ -615,9 +678,12 @@ class ClosingRun:
             self.outcomes[rejected["id"]] = Outcome("rejected", **reason)
         for unresolved in progress["unresolved"]:
             self.outcomes[unresolved["id"]] = Outcome("unresolved", detail=unresolved["reason"])
+        asked = set(self.purchase_ids)
         for purchase_id, facts in progress["purchases"]:
-            purchase = self._purchases[purchase_id] = _Purchase(**facts)
-            self._ask_later(purchase_id, Kind(purchase.ask), purchase.not_before)
+            # The list may have become shorter meanwhile: what nobody asks for any more is not closed.
+            if purchase_id in asked:
+                purchase = self._purchases[purchase_id] = _Purchase(**facts)
+                self._ask_later(purchase_id, Kind(purchase.ask), purchase.not_before)
         for moment in progress["window"]:
             self._window.add(moment)
         self._listed = dict(progress["listed"])
@@ -626,8 +692,13 @@ class ClosingRun:
         self._careful = progress["careful"]
         self._failures = progress["failures"]
         self._throttles = progress["throttles"]
+        self._throttled_since = progress["throttled_since"]
+        self._forbidden = progress["forbidden"]
+        self._missing = progress["missing"]
         self._probed = progress["probed"]
+        self._unkept = list(progress["unkept"])
         self._closed = len(progress["closed"])
+        self._host_known = self._probed or bool(self._closed)
 
 
 def _with_errors(error: LuccaError) -> str | None:

@@ -53,7 +53,13 @@ class Window:
         self._forget(now)
         if not self._answers:
             return now
-        burst = max(self._answers[0], self._answers[-1] - spread)
+        # Only the burst that leaves the window next: after a gap come answers to what was sent since then.
+        last = self._answers[0]
+        for answer in self._answers:
+            if answer - last > self.seconds / 2:
+                break
+            last = answer
+        burst = max(self._answers[0], last - spread)
         surplus = len(self._answers) + wanted - self.limit
         enough = self._answers[surplus - 1] if 0 < surplus <= len(self._answers) else burst
         return max(now, min(burst, enough) + self.seconds)
@@ -82,6 +88,14 @@ class Window:
         :param moment: when it came
         """
         insort(self._answers, moment)
+
+    def clamp(self, now: float) -> None:
+        """
+        Take no answer for later than now, should the process that got it have had another clock.
+
+        :param now: the present moment
+        """
+        self._answers = [min(answer, now) for answer in self._answers]
 
     def answers(self) -> list[float]:
         """Return the moments that still count, for the process that goes on."""

@@ -39,7 +39,7 @@ MAX_MESSAGES = 20
 _CHUNK = 64 * 1024
 _UNTRUSTED = re.compile(r"certificate verify failed|hostname .* doesn't match", re.IGNORECASE)
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
-_HTML_START = re.compile(r"\s*<(?:!--|(?:!doctype|html|head|body|\?xml)\b)", re.IGNORECASE)
+_MARKUP = re.compile(r"\s*<")
 
 _REFUSALS: dict[int, tuple[type[LuccaError], str]] = {
     403: (LuccaForbiddenError, "The API key's role lacks a right for this; see its role in Lucca."),
@@ -55,6 +55,7 @@ class Body:
     :param value: the JSON value of a good answer; ``None`` if it is not JSON
     :param is_html: whether it is a web page, whatever its status or type claims
     :param complete: whether it certainly was read to its end
+    :param is_problem: whether it calls itself a problem (RFC 7807), whatever its status claims
     :param title: see :class:`~lucca_provider.exceptions.LuccaError`, as ``detail`` and ``errors``; fit for one line
         of a log, and empty for a good answer
     """
@@ -62,6 +63,7 @@ class Body:
     value: Any = None
     is_html: bool = False
     complete: bool = True
+    is_problem: bool = False
     title: str | None = None
     detail: str | None = None
     errors: dict[str, list[str]] = field(default_factory=dict)
@@ -79,14 +81,14 @@ def read_body(response: requests.Response, *, secret: str, deadline: float) -> B
     complete = complete and _is_whole(response)
     text = raw.decode("utf-8", "replace").lstrip("\ufeff")
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if _HTML_START.match(text) or (content_type in _HTML_TYPES and text.strip()):
+    if _MARKUP.match(text) or (content_type in _HTML_TYPES and text.strip()):
         return Body(is_html=True, complete=complete)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = None
     if good:
-        return Body(value, complete=complete)
+        return Body(value, complete=complete, is_problem=content_type == "application/problem+json")
     show = _Show(secret)
     if not isinstance(value, dict):
         return Body(complete=complete, detail=show(text, cut=not complete) or None)
@@ -118,7 +120,7 @@ def check_answer(response: requests.Response, body: Body, *, what: str, doubt: s
         detail=body.detail,
         errors=body.errors,
         purchase_id=purchase_id,
-        retry_after=read_retry_after(response.headers.get("Retry-After")),
+        retry_after=read_retry_after(response.headers.get("Retry-After"), date=response.headers.get("Date")),
     )
 
 
@@ -136,7 +138,7 @@ def _verdict(status: int, body: Body, doubt: str) -> tuple[type[LuccaError], str
         return LuccaAccessError, "That is a web page, not the API; check the connection's Host and API key."
     if status >= 400:
         return _REFUSALS.get(status, (LuccaRefusedError, "Lucca will not do this as things are."))
-    if status in (200, 201, 204) and body.complete:
+    if status in (200, 201, 204) and body.complete and not body.is_problem:
         return None
     return LuccaInDoubtError, f"That is not a clear yes. {doubt}"
 

@@ -25,21 +25,29 @@ MAX_BACKOFF = 8.0
 """Seconds between two tries to connect, at most."""
 
 
-def read_retry_after(value: str | None) -> float | None:
+def read_retry_after(value: str | None, *, date: str | None = None) -> float | None:
     """
     Read a ``Retry-After`` header, in either of its forms (RFC 9110; which one Lucca uses is unknown).
 
     :param value: seconds or an HTTP date
+    :param date: the answer's own ``Date``, by which an HTTP date is read: the worker's clock may be wrong
     :return: seconds from now, at least 0; ``None`` if it is missing or makes no sense
     """
     text = (value or "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
         return float(text)
+    moment, now = _http_date(text), _http_date(date or "")
+    if moment is None:
+        return None
+    return max(0.0, float(math.ceil(moment - (time.time() if now is None else now))))
+
+
+def _http_date(text: str) -> float | None:
     try:
         moment = email.utils.parsedate_to_datetime(text)
         if moment.tzinfo is None:  # "-0000", or the form of asctime: an HTTP date is in UTC whatever it looks like
             moment = moment.replace(tzinfo=datetime.timezone.utc)
-        return max(0.0, float(math.ceil(moment.timestamp() - time.time())))
+        return moment.timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

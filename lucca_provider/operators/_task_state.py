@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Protocol
 
 from lucca_provider.closing import Entry
 
 __all__ = ["TaskStateLedger"]
-
-_STARTED = "lucca_closing"
 
 
 class TaskStateStore(Protocol):
@@ -29,20 +28,24 @@ class TaskStateLedger:
     intent before the POST also keeps such a leftover process from posting.
 
     :param store: Airflow's task state store
+    :param tenant: address of the tenant. Another one has other purchases under the same ids, so what was written
+        before the connection was changed does not count
     :param first_try: whether nothing can have been sent before this try
     """
 
-    def __init__(self, store: TaskStateStore, *, first_try: bool) -> None:
+    def __init__(self, store: TaskStateStore, *, tenant: str, first_try: bool) -> None:
         # Only where the store exists does Airflow have this name.
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
         self._never_expire = NEVER_EXPIRE
         self._store = store
-        started = store.get(_STARTED)
+        # Short, and safe in an address, as Airflow 3.3.0 wants its keys.
+        self._prefix = f"lucca_{hashlib.sha256(tenant.lower().encode()).hexdigest()[:12]}"
+        started = store.get(self._prefix)
         self._empty = started is None
         if started is None:
             started = {"complete": first_try}
-            self._set(_STARTED, started)
+            self._set(self._prefix, started)
         self._complete = bool(started["complete"])
 
     @property
@@ -52,16 +55,15 @@ class TaskStateLedger:
 
     def read(self, purchase_id: int) -> Entry | None:
         """Return the entry of a purchase, or ``None``."""
-        entry: Entry | None = None if self._empty else self._store.get(_key(purchase_id))
+        entry: Entry | None = None if self._empty else self._store.get(self._key(purchase_id))
         return entry
 
     def write(self, purchase_id: int, entry: Entry) -> None:
         """Keep an entry. Raises what the store raises."""
-        self._set(_key(purchase_id), dict(entry))
+        self._set(self._key(purchase_id), dict(entry))
 
     def _set(self, key: str, value: dict[str, Any]) -> None:
         self._store.set(key, value, retention=self._never_expire)
 
-
-def _key(purchase_id: int) -> str:
-    return f"purchase_{purchase_id}"
+    def _key(self, purchase_id: int) -> str:
+        return f"{self._prefix}_{purchase_id}"

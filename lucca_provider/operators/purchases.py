@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from lucca_provider.closing import (
+    PROGRESS_VERSION,
     ClosingRun,
     Driver,
     InvalidInputError,
@@ -43,6 +47,7 @@ __all__ = ["ClosePurchaseOperator"]
 
 LEAVE_AFTER = 1 / 6
 """Share of the window from which a deferrable task leaves its worker: 10 of 60 seconds. Coming back costs a few."""
+KILLED = "the task was killed"
 MAX_IN_FLIGHT = 32
 NAMED_IN_ERROR = 50
 """Purchases that an error names; the report has them all."""
@@ -108,6 +113,7 @@ class ClosePurchaseOperator(BaseOperator):
         self.deferrable = deferrable
         self.durable = durable
         self._driver: Driver | None = None
+        self._killed = False
 
     def execute(self, context: Context) -> Report:
         """Close the purchases."""
@@ -121,17 +127,21 @@ class ClosePurchaseOperator(BaseOperator):
         :param event: what :class:`~lucca_provider.triggers.lucca.LuccaWaitTrigger` handed back
         :raises LuccaUnresolvedError: for any other event; the retry looks before it posts
         """
-        progress = event.get("progress") if isinstance(event, dict) and event.get("status") == "success" else None
-        if not isinstance(progress, dict):
+        if not isinstance(event, dict) or event.get("status") != "success":
+            raise LuccaUnresolvedError(f"The trigger came back with {str(event)[:200]!r}. Nothing more was sent.")
+        try:
+            progress = _unpack(event["progress"])
+        except (KeyError, TypeError, ValueError, zlib.error) as error:
             raise LuccaUnresolvedError(
-                f"The trigger came back with {str(event)[:200]!r}, which it does not know. Nothing more was sent."
-            )
+                f"What the trigger came back with cannot be read ({type(error).__name__}). Nothing more was sent."
+            ) from error
         return self._close(context, progress)
 
     def on_kill(self) -> None:
         """Stop sending; what is in flight is waited for and recorded."""
+        self._killed = True
         if self._driver is not None:
-            self._driver.stop("the task was killed")
+            self._driver.stop(KILLED)
 
     # -- the steps of a try --------------------------------------------------------------------------------------
 
@@ -145,10 +155,15 @@ class ClosePurchaseOperator(BaseOperator):
             raise AirflowSkipException("There are no purchases to close.")
         if progress is None:
             self._announce(purchase_ids, hook)
+        elif (progress.get("version"), progress.get("tenant")) != (PROGRESS_VERSION, hook.base_url):
+            raise LuccaUnresolvedError(
+                "While this task waited, its connection was changed to another tenant or the provider to another "
+                "version. Nothing more was sent. The next try looks before it posts."
+            )
         first_try = ti.try_number <= 1
         run = ClosingRun(
             purchase_ids,
-            ledger=self._ledger(context, first_try=first_try),
+            ledger=self._ledger(context, tenant=hook.base_url, first_try=first_try),
             window=Window(hook.tenant.requests_per_minute, hook.tenant.window_seconds),
             on_outcome=partial(_count, hook.environment),
             progress=progress,
@@ -160,13 +175,17 @@ class ClosePurchaseOperator(BaseOperator):
             max_in_flight=self.max_in_flight,
             leave_after=LEAVE_AFTER * hook.tenant.window_seconds if self.deferrable else None,
         )
+        if self._killed:
+            self._driver.stop(KILLED)
         try:
             moment = self._driver.drive()
         except BaseException:
             self._push(context, run.report())
             raise
         if moment is not None:
-            self._leave_until(moment, run.carry())
+            # Should Airflow end the task while it waits, this is what the next one gets.
+            self._push(context, run.report())
+            self._leave_until(moment, {**run.carry(), "tenant": hook.base_url})
         return self._finish(context, run)
 
     def _read_arguments(self) -> tuple[list[int], str | None, str | None]:
@@ -207,20 +226,20 @@ class ClosePurchaseOperator(BaseOperator):
             windows * tenant.window_seconds,
         )
 
-    def _ledger(self, context: Context, *, first_try: bool) -> Ledger:
+    def _ledger(self, context: Context, *, tenant: str, first_try: bool) -> Ledger:
         store = context.get("task_state_store") if self.durable else None
         if store is None:
             return MemoryLedger(complete=first_try)
         from lucca_provider.operators._task_state import TaskStateLedger
 
-        return TaskStateLedger(store, first_try=first_try)
+        return TaskStateLedger(store, tenant=tenant, first_try=first_try)
 
     def _leave_until(self, moment: float, progress: dict[str, Any]) -> None:
         from lucca_provider.triggers.lucca import LuccaWaitTrigger
 
         done = sum(len(progress[name]) for name in ("closed", "already_closed", "rejected", "unresolved"))
         self.log.info("%s purchases done. The tenant's limit is used up; leaving the worker meanwhile.", done)
-        self.defer(trigger=LuccaWaitTrigger(moment, progress), method_name="execute_complete")
+        self.defer(trigger=LuccaWaitTrigger(moment, _pack(progress)), method_name="execute_complete")
 
     def _finish(self, context: Context, run: ClosingRun) -> Report:
         report = run.report()
@@ -236,8 +255,25 @@ class ClosePurchaseOperator(BaseOperator):
 
     def _push(self, context: Context, report: Report) -> None:
         """Push the report as the return value, which Airflow itself does only for a task that succeeds."""
-        if self.do_xcom_push:
+        if not self.do_xcom_push:
+            return
+        try:
             context["ti"].xcom_push(key="return_value", value=report)
+        except Exception:
+            # What the task is about to raise says more than this.
+            self.log.exception("The report could not be pushed: %s", report)
+
+
+def _pack(progress: Mapping[str, Any]) -> str:
+    """Make it small: some of Airflow's databases hold 64 KB for a trigger."""
+    return base64.b64encode(zlib.compress(json.dumps(progress).encode())).decode()
+
+
+def _unpack(text: str) -> dict[str, Any]:
+    progress = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+    if not isinstance(progress, dict):
+        raise TypeError("not an object")
+    return progress
 
 
 def _perform(hook: LuccaHook, comment: str | None, closing_date: str | None, step: Step) -> object:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LuccaRetryPolicy"]
 
+MAX_DELAY = timedelta(days=1)
+"""Beyond this, what Lucca asked for is taken for a mistake."""
+
 
 class LuccaRetryPolicy(RetryPolicy):
     """
@@ -52,7 +55,7 @@ class LuccaRetryPolicy(RetryPolicy):
         if isinstance(exception, (LuccaConfigurationError, LuccaAccessError, LuccaRefusedError)):
             return RetryDecision.fail(reason=f"no retry helps: {exception}")
         if isinstance(exception, LuccaError) and exception.retry_after is not None:
-            asked = timedelta(seconds=exception.retry_after)
+            asked = min(timedelta(seconds=exception.retry_after), MAX_DELAY)
             if context is None or asked > context["task"].retry_delay:
                 return RetryDecision.retry(delay=asked, reason=f"Lucca asked to wait {exception.retry_after:.0f} s")
         return RetryDecision.default()

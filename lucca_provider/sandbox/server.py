@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -121,7 +121,7 @@ class Sandbox:
             keep_requests=keep_requests,
         )
         self._plan = FaultPlan(faults or {}, seed=seed, everywhere=fault_on == "all")
-        self._window = window
+        self._limit, self._window = limit, window
         self._gate = Gate(self._tenant, self._plan, self.behaviour, api_key=api_key, clock=clock)
         # The page reloads itself when it finds another run behind the same address.
         show = {"run": f"{time.time_ns():x}", "limit": limit, "window": window}
@@ -154,9 +154,14 @@ class Sandbox:
 
     @property
     def connection_uri(self) -> str:
-        """An Airflow connection to the tenant, in Airflow's URI form. A shortened window is told to the client."""
-        window = "" if self._window == 60 else f"?window_seconds={self._window:g}"
-        return f"lucca://:{quote(self.api_key, safe='')}@{self._netloc_host}:{self.port}/http{window}"
+        """An Airflow connection to the tenant, in Airflow's URI form. It tells the client of a smaller limit."""
+        extra = {}
+        if self._window != 60:
+            extra["window_seconds"] = f"{self._window:g}"
+        if 0 < self._limit < 45:
+            extra["requests_per_minute"] = str(self._limit)
+        query = f"?{urlencode(extra)}" if extra else ""
+        return f"lucca://:{quote(self.api_key, safe='')}@{self._netloc_host}:{self.port}/http{query}"
 
     @property
     def environ(self) -> dict[str, str]:

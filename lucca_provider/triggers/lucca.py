@@ -20,10 +20,10 @@ class LuccaWaitTrigger(BaseTrigger):
     travels in the event, because ``dag.test()`` drops the keyword arguments of a deferral.
 
     :param moment: seconds since the epoch
-    :param progress: JSON that the event hands back
+    :param progress: what the event hands back
     """
 
-    def __init__(self, moment: float, progress: dict[str, Any]) -> None:
+    def __init__(self, moment: float, progress: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.moment = moment
         self.progress = progress

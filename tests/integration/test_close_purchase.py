@@ -139,8 +139,7 @@ def test_all_four_arguments_are_templates(lucca, run_dag, monkeypatch):
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_deferrable_task_waits_in_the_trigger_over_several_windows(run_dag, tmp_path, monkeypatch, durable):
     with Sandbox(purchases=17, states={"closable": 1}, limit=5, window=3, faults={"drop_after": 0.1}) as lucca:
-        uri = f"{lucca.connection_uri}&requests_per_minute=5"
-        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", uri)
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
         ids = lucca.closable_ids
         reports = tmp_path / "report.json"
         run = run_dag(
@@ -159,7 +158,7 @@ def test_a_task_killed_with_sigkill_is_finished_by_its_next_try(airflow_db, tmp_
         ids = lucca.closable_ids
         env = {
             **os.environ,
-            "AIRFLOW_CONN_LUCCA_DEFAULT": f"{lucca.connection_uri}&requests_per_minute=8",
+            "AIRFLOW_CONN_LUCCA_DEFAULT": lucca.connection_uri,
             "DAG_ID": f"killed_{deferrable}",
             "PURCHASE_IDS": json.dumps(ids),
             "DEFERRABLE": json.dumps(deferrable),

@@ -82,6 +82,26 @@ def test_an_unexpected_error_counts_as_in_doubt_and_stops_nothing_else(caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_a_defect_over_one_answer_costs_that_purchase_alone(caplog):
+    ledger = MemoryLedger()
+    ledger.write(2, {"state": "sent", "at": 0.0})
+    run = ClosingRun(range(1, 6), ledger=ledger, window=Window(45))
+    run._look_answered = lambda *args: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    Driver(run, lambda step: None, max_in_flight=2).drive()
+    report = run.report()
+    assert report["closed"] == [1, 3, 4, 5]
+    assert report["unresolved"] == [{"id": 2, "reason": "unexpected ZeroDivisionError: division by zero"}]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_defect_over_the_list_ends_the_run():
+    run = ClosingRun(range(1, 20), ledger=MemoryLedger(complete=False), window=Window(45))
+    Driver(run, lambda step: "not a page", max_in_flight=2, clock=FastClock()).drive()
+    assert {item["reason"] for item in run.report()["unresolved"]} == {
+        "not reached: unexpected TypeError: a list step is answered by a Page, not 'not a page'"
+    }
+
+
 def test_a_long_wait_for_the_window_is_left_for_once_nothing_is_in_flight():
     clock = FastClock()
     run = new_run(5, limit=3)

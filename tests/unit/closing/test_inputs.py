@@ -105,6 +105,7 @@ def test_ids_are_read_from_what_xcom_hands_over(value, ids):
     [
         (None, "purchase_ids is None: the upstream task returned nothing"),
         ("None", "the upstream task returned nothing"),
+        ("null", "the upstream task returned nothing"),
         ("", "purchase_ids is empty text"),
         ("  ", "purchase_ids is empty text"),
         ([None], "item 1: None .the upstream task returned nothing"),
@@ -235,7 +236,10 @@ def test_a_comment_is_text(value):
     assert parse_comment(value) == value
 
 
-@pytest.mark.parametrize(("value", "message"), [(5, "5 is not text"), (b"x", "is not text"), ("\ud800", "not valid")])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(5, "5 is not text"), ("None", "its template found nothing"), (b"x", "is not text"), ("\ud800", "not valid")],
+)
 def test_what_is_no_text_is_refused(value, message):
-    with pytest.raises(InvalidInputError, match=f"comment: .*{message}"):
+    with pytest.raises(InvalidInputError, match=f"comment.*{message}"):
         parse_comment(value)

@@ -248,9 +248,42 @@ def test_a_wait_beyond_ten_minutes_is_left_to_the_tasks_retry():
 
 def test_a_tenant_whose_limit_others_always_use_up_ends_the_run():
     run = new_run(7)
-    take(run, *[(close(7), LuccaThrottledError("429", retry_after=0.0))] * 30)
-    assert "30 answers in a row were 429" in ended(run)["unresolved"][0]["reason"]
-    assert run.retry_after is not None
+    at = T
+    while run.stopped is None:
+        at = take(run, (close(7), LuccaThrottledError("429", retry_after=1.0)), at=at)
+        assert len(run.report()["unresolved"]) == 1
+    assert 600 <= at - T < 660
+    assert "only 429 for 600 s" in ended(run, at)["unresolved"][0]["reason"]
+    assert run.retry_after == 1.0
+
+
+def test_a_burst_of_429s_is_one_throttling_however_many_were_in_flight():
+    run = new_run(*range(1, 33))
+    steps = [run.next(T) for _ in range(32)]
+    for step in steps:
+        assert isinstance(step, Step)
+        run.answered(step, LuccaThrottledError("429", retry_after=1.0), T + 0.1)
+    assert run.stopped is None
+    assert run.next(T + 0.1) == Pause(T + 1.1, T + 1.1)
+
+
+def test_a_burst_of_dropped_connections_is_one_failure_however_many_were_in_flight():
+    run = new_run(*range(1, 33))
+    steps = [run.next(T) for _ in range(32)]
+    for step in steps:
+        assert isinstance(step, Step)
+        run.answered(step, IN_DOUBT, T + 0.1)
+    assert run.stopped is None
+
+
+def test_429s_that_go_on_are_asked_about_less_and_less_often():
+    run = new_run(7)
+    at, waits = T, []
+    for _ in range(8):
+        before = at
+        at = take(run, (close(7), LuccaThrottledError("429", retry_after=1.0)), at=at)
+        waits.append(at - before)
+    assert waits == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
 
 
 def test_a_503_with_retry_after_pauses_everything():
@@ -314,7 +347,7 @@ def test_five_403_in_a_row_with_nothing_closed_stop_the_run():
     report = ended(run)
     assert [item["id"] for item in report["rejected"]] == [1, 2, 3, 4]
     assert [item["id"] for item in report["unresolved"]] == [5, 6, 7, 8, 9]
-    assert "5 closings in a row were refused with 403" in report["unresolved"][-1]["reason"]
+    assert "5 purchases in a row were refused with 403" in report["unresolved"][-1]["reason"]
 
 
 def test_403s_do_not_stop_a_run_that_has_closed_something():
@@ -561,6 +594,59 @@ def test_the_list_holds_back_the_rest_while_it_is_read():
     assert run.next(T + 5) == Pause(None)
 
 
+def test_a_wrong_host_is_found_out_by_a_retry_that_only_looks_too():
+    not_found = LuccaNotFoundError("404", status=404)
+    ledger = MemoryLedger(complete=False)
+    run = new_run(*range(1, 10), ledger=ledger)
+    take(run, *[(look(purchase_id), not_found) for purchase_id in range(1, 6)], (Step(Kind.PROBE), not_found))
+    report = ended(run)
+    assert [item["id"] for item in report["unresolved"]] == list(range(1, 10))
+    assert "check the connection's host" in report["unresolved"][0]["reason"]
+    assert [ledger.read(purchase_id) for purchase_id in range(1, 10)] == [None] * 9
+
+
+def test_a_wrong_host_is_found_out_by_a_list_that_is_not_there():
+    not_found = LuccaNotFoundError("404", status=404)
+    run, _ = listing(not_found, asked=12)
+    take(run, (Step(Kind.PROBE), not_found), at=T + 5)
+    assert len(ended(run)["unresolved"]) == 12
+
+
+def test_a_key_that_may_not_look_stops_a_retry_early():
+    forbidden = LuccaForbiddenError("403", status=403)
+    run = new_run(*range(1, 10), ledger=MemoryLedger(complete=False))
+    take(run, *[(look(purchase_id), forbidden) for purchase_id in range(1, 6)])
+    assert "5 purchases in a row were refused with 403" in ended(run)["unresolved"][-1]["reason"]
+
+
+def test_a_404_is_kept_as_luccas_refusal_once_the_host_is_known_to_be_right():
+    not_found = LuccaNotFoundError("404", status=404)
+    ledger = MemoryLedger()
+    run = new_run(1, 2, ledger=ledger)
+    take(run, (close(1), not_found), (look(1), not_found))
+    assert ledger.read(1)["state"] == "sent"
+    take(run, (close(2), None))
+    assert ledger.read(1)["state"] == "rejected"
+
+
+def test_a_404_is_kept_at_the_end_if_nothing_else_was_asked():
+    not_found = LuccaNotFoundError("404", status=404)
+    ledger = MemoryLedger()
+    run = new_run(1, ledger=ledger)
+    take(run, (close(1), not_found), (look(1), not_found))
+    assert [item["id"] for item in ended(run)["rejected"]] == [1]
+    assert ledger.read(1)["state"] == "rejected"
+
+
+@pytest.mark.parametrize("state", [{"code": "Closed"}, ["Closed"], 5, True])
+def test_a_state_that_is_no_text_is_unknown_and_stops_no_other(state):
+    run = new_run(1, 2, ledger=MemoryLedger(complete=False))
+    take(run, (look(1), state), (look(2), "Closed"), at=T + 5)
+    report = ended(run)
+    assert [item["id"] for item in report["unresolved"]] == [1]
+    assert report["already_closed"] == [2]
+
+
 # -- leaving the worker ----------------------------------------------------------------------------------------------
 
 
@@ -590,6 +676,36 @@ def test_progress_survives_json_and_the_next_process_repeats_nothing():
     assert report["already_closed"] == [2]
     assert [item["id"] for item in report["rejected"]] == [3]
     assert [item["id"] for item in report["unresolved"]] == [4]
+
+
+def test_what_nobody_asks_for_any_more_is_not_closed():
+    run = new_run(1, 2)
+    take(run, (close(1), LuccaThrottledError("429", retry_after=100.0)))
+    later = new_run(2, progress=run.carry())
+    take(later, (close(2), None), at=T + 100)
+    assert ended(later, T + 100) == {"closed": [2], "already_closed": [], "rejected": [], "unresolved": []}
+
+
+def test_a_worker_whose_clock_is_behind_does_not_wait_for_the_other_ones():
+    run = new_run(1, 2, limit=1)
+    take(run, (close(1), None))
+    later = new_run(1, 2, limit=1, progress=run.carry())
+    assert later.next(T - 3600) == Pause(T - 3600 + 60.0, T - 3600 + 60.0)
+    run = new_run(1, 2)
+    take(run, (close(1), IN_DOUBT), (close(2), LuccaThrottledError("429", retry_after=100.0)))
+    later = new_run(1, 2, progress=run.carry())
+    pause = later.next(T - 3600)
+    assert isinstance(pause, Pause)
+    assert pause.until == T - 3600 + 600.0
+
+
+def test_five_in_a_row_are_counted_across_a_wait():
+    run = new_run(*range(1, 10))
+    for purchase_id in range(1, 5):
+        take(run, (close(purchase_id), LuccaForbiddenError("403", status=403)), (look(purchase_id), "Ongoing"))
+    later = new_run(*range(1, 10), progress=run.carry())
+    take(later, (close(5), LuccaForbiddenError("403", status=403)))
+    assert later.stopped is not None
 
 
 def test_what_the_list_told_survives_too():

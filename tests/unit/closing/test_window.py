@@ -57,6 +57,11 @@ def test_it_pays_to_come_back_for_the_first_of_answers_that_came_close_together(
     assert full(3, 10.0, 11.0, 12.0).burst_at(20.0, wanted=100, spread=10.0) == 70.0
 
 
+def test_it_pays_to_come_back_for_the_next_burst_whatever_was_sent_after_it():
+    """Those sent lately leave the window late, but the others do not."""
+    assert full(4, 10.0, 11.0, 12.0, 69.0).burst_at(69.5, wanted=100, spread=10.0) == 70.0
+
+
 def test_it_pays_to_come_back_late_when_the_answers_were_far_apart():
     assert full(3, 10.0, 30.0, 50.0).burst_at(51.0, wanted=100, spread=10.0) == 100.0
 

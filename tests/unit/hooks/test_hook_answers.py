@@ -114,7 +114,8 @@ def test_every_status_means_the_same_whatever_the_body(name: str) -> None:
     for status in [*range(100, 600, step), 200, 401, 403, 404, 408, 429, 999]:
         error = error_of(answer(status, body, Content_Type=kind))
         if status in (200, 201, 204):
-            assert error is None, status
+            # A problem is no yes, whatever its status.
+            assert type(error) is (LuccaInDoubtError if kind == "application/problem+json" else type(None)), status
         else:
             assert type(error) is expected(status), status
 
@@ -138,10 +139,12 @@ def test_a_web_page_is_never_an_answer_of_the_api(kind: str, start: bytes) -> No
         assert error.title is error.detail is None
 
 
-@pytest.mark.parametrize("page", [b"<HTML lang=fr>", b"<html>", b"<body>", b"<head>", b"<!doctype HTML>", b"<!--x-->"])
+@pytest.mark.parametrize(
+    "page", [b"<HTML lang=fr>", b"<html>", b"<body>", b"<head>", b"<!doctype HTML>", b"<!--x-->", b"<meta x>"]
+)
 def test_a_web_page_is_recognised_by_its_start(page: bytes) -> None:
     assert read(answer(200, page)).is_html
-    assert not read(answer(200, b"<htmlx " + page)).is_html
+    assert not read(answer(200, b"See: " + page)).is_html
 
 
 def test_text_that_is_declared_to_be_html_is_a_web_page() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import logging
 import signal
+import zlib
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from lucca_provider.exceptions import LuccaUnresolvedError
-from lucca_provider.operators.purchases import ClosePurchaseOperator
+from lucca_provider.operators.purchases import ClosePurchaseOperator, _pack, _unpack
 from lucca_provider.sandbox import Sandbox
 
 KEY = "a-key-that-must-not-be-seen"
@@ -286,8 +288,7 @@ def test_a_kill_before_the_run_does_no_harm():
 
 def test_a_deferrable_task_leaves_the_worker_and_goes_on_where_it_stopped(monkeypatch):
     with Sandbox(purchases=7, states={"closable": 1}, limit=3, window=2) as lucca:
-        uri = f"{lucca.connection_uri}&requests_per_minute=3"
-        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", uri)
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
         operator = new_operator(purchase_ids=lucca.purchase_ids, deferrable=True)
         context: Any = {"ti": TaskInstance()}
         with pytest.raises(TaskDeferred) as first:
@@ -317,9 +318,82 @@ def fire(trigger: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "event", [None, {}, "success", {"status": "error"}, {"status": "success"}, {"status": "success", "progress": []}]
+    "event",
+    [
+        None,
+        {},
+        "success",
+        {"status": "error"},
+        {"status": "success"},
+        {"status": "success", "progress": []},
+        {"status": "success", "progress": "nonsense"},
+        {"status": "success", "progress": "AAAA"},
+        {"status": "success", "progress": base64.b64encode(zlib.compress(b"[]")).decode()},
+        {"status": "success", "progress": base64.b64encode(zlib.compress(b"{}")).decode()},
+    ],
 )
 def test_an_unknown_event_fails_loudly_and_retryably(lucca, event):
     with pytest.raises(LuccaUnresolvedError, match="Nothing more was sent"):
         new_operator(purchase_ids=[1]).execute_complete({"ti": TaskInstance()}, event)  # type: ignore[typeddict-item]
     assert lucca.requests == []
+
+
+def test_a_connection_changed_to_another_tenant_meanwhile_is_told_and_nothing_is_called_closed(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=3&requests_per_minute=3")
+    operator = new_operator(purchase_ids=lucca.purchase_ids, deferrable=True)
+    context: Any = {"ti": TaskInstance()}
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    with Sandbox(purchases=30, states={"closable": 1}, api_key=KEY) as other:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", other.connection_uri)
+        with pytest.raises(LuccaUnresolvedError, match="changed to another tenant"):
+            operator.execute_complete(context, fire(deferred.value.trigger))
+        assert other.requests == []
+
+
+def test_while_it_waits_the_report_so_far_is_there(lucca, monkeypatch):
+    """Airflow may end a task in that time, and then it comes back no more."""
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=3&requests_per_minute=3")
+    ti = TaskInstance()
+    with pytest.raises(TaskDeferred):
+        run(new_operator(purchase_ids=lucca.purchase_ids, deferrable=True), ti)
+    assert len(ti.report["closed"]) == 3
+    assert len(ti.report["unresolved"]) == 27
+
+
+def test_what_the_trigger_keeps_is_small():
+    """64 KB is what some databases hold."""
+    refused = {
+        "status": 409,
+        "title": "Purchase has open documents",
+        "detail": "invoice 1 of 2026-01-31: to review " * 6,
+    }
+    progress = {"closed": list(range(10_000, 40_000, 7)), "rejected": [{"id": i, **refused} for i in range(300)]}
+    packed = _pack(progress)
+    assert len(packed) < 32_000
+    assert _unpack(packed) == progress
+
+
+def test_a_kill_while_the_task_is_still_getting_ready_is_not_forgotten(lucca):
+    operator = new_operator(purchase_ids=lucca.purchase_ids)
+
+    class Killing(TaskInstance):
+        def xcom_push(self, key: str, value: Any) -> None:
+            super().xcom_push(key, value)
+            operator.on_kill()
+
+    with pytest.raises(LuccaUnresolvedError, match="the task was killed"):
+        run(operator, Killing())
+    assert lucca.requests == []
+
+
+def test_a_report_that_cannot_be_pushed_hides_no_error(lucca):
+    refused = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
+
+    class Broken(TaskInstance):
+        def xcom_push(self, key: str, value: Any) -> None:
+            if key == "return_value":
+                raise OSError("the API server is away")
+
+    with pytest.raises(AirflowFailException, match=f"purchase {refused}: rejected"):
+        run(new_operator(purchase_ids=[refused]), Broken())

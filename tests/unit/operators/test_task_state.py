@@ -18,6 +18,8 @@ from airflow.sdk import NEVER_EXPIRE
 
 from lucca_provider.operators._task_state import TaskStateLedger
 
+TENANT = "https://acme.ilucca.net"
+
 
 class Store:
     """Airflow's store, as seen from outside: counts and checks what is written."""
@@ -39,27 +41,36 @@ class Store:
 
 def test_an_entry_is_read_back_by_the_next_try():
     store = Store()
-    TaskStateLedger(store, first_try=True).write(7, {"state": "closed", "at": 1.5})
-    again = TaskStateLedger(store, first_try=False)
+    TaskStateLedger(store, tenant=TENANT, first_try=True).write(7, {"state": "closed", "at": 1.5})
+    again = TaskStateLedger(store, tenant=TENANT, first_try=False)
     assert again.read(7) == {"state": "closed", "at": 1.5}
     assert again.read(8) is None
 
 
 def test_it_knows_everything_if_it_was_there_from_the_first_try_on():
     store = Store()
-    assert TaskStateLedger(store, first_try=True).complete
-    assert TaskStateLedger(store, first_try=False).complete
+    assert TaskStateLedger(store, tenant=TENANT, first_try=True).complete
+    assert TaskStateLedger(store, tenant=TENANT, first_try=False).complete
 
 
 def test_it_does_not_know_everything_if_an_earlier_try_had_no_store_or_the_store_was_emptied():
     store = Store()
-    assert not TaskStateLedger(store, first_try=False).complete
-    assert not TaskStateLedger(store, first_try=False).complete
+    assert not TaskStateLedger(store, tenant=TENANT, first_try=False).complete
+    assert not TaskStateLedger(store, tenant=TENANT, first_try=False).complete
+
+
+def test_what_was_written_for_another_tenant_does_not_count():
+    """Test tenants often have the same ids as the one that they were copied from."""
+    store = Store()
+    TaskStateLedger(store, tenant="https://acme.ilucca-test.net", first_try=True).write(7, {"state": "closed"})
+    other = TaskStateLedger(store, tenant="https://acme.ilucca.net", first_try=False)
+    assert other.read(7) is None
+    assert not other.complete
 
 
 def test_a_store_that_was_empty_is_not_asked_about_each_purchase():
     store = Store()
-    ledger = TaskStateLedger(store, first_try=True)
+    ledger = TaskStateLedger(store, tenant=TENANT, first_try=True)
     for purchase_id in range(1, 100):
         assert ledger.read(purchase_id) is None
     assert store.reads == 1
@@ -70,7 +81,7 @@ def test_two_small_writes_a_purchase_under_url_safe_keys_none_of_which_grows():
     for count in (10, 100):
         store.rows.clear()
         store.written.clear()
-        ledger = TaskStateLedger(store, first_try=True)
+        ledger = TaskStateLedger(store, tenant=TENANT, first_try=True)
         run = ClosingRun(range(1, count + 1), ledger=ledger, window=Window(1000))
         Driver(run, lambda step: None, max_in_flight=2).drive()
         assert len(store.written) == 2 * count + 1
@@ -80,10 +91,10 @@ def test_two_small_writes_a_purchase_under_url_safe_keys_none_of_which_grows():
 
 def test_a_run_goes_on_from_it_as_from_a_ledger_in_memory():
     memory, store = MemoryLedger(), Store()
-    for ledger in (memory, TaskStateLedger(store, first_try=True)):
+    for ledger in (memory, TaskStateLedger(store, tenant=TENANT, first_try=True)):
         run = ClosingRun([2, 1], ledger=ledger, window=Window(10))
         Driver(run, lambda step: None, max_in_flight=1).drive()
-    for ledger in (memory, TaskStateLedger(store, first_try=False)):
+    for ledger in (memory, TaskStateLedger(store, tenant=TENANT, first_try=False)):
         again = ClosingRun([1, 2], ledger=ledger, window=Window(10))
         Driver(again, pytest.fail, max_in_flight=1).drive()
         assert again.report()["closed"] == [1, 2]
