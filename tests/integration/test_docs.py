@@ -385,13 +385,13 @@ def test_reasons_that_are_named_are_in_the_code() -> None:
 
 def test_numbers_in_the_guide_are_those_of_the_run() -> None:
     text = page("docs/closing.md")
-    words = {5: "five", 10: "ten", 30: "thirty"}
+    words = {5: "five", 10: "ten"}
     assert f"at most {run.MAX_SENDS} closings without" in text
     assert f"and {run.MAX_LOOKS} reads in a row" in text
     assert f"not sooner than {run.SETTLE_SECONDS:.0f} seconds" in text
-    assert f"403 for {words[run.STREAK]} closings in a row" in text
+    assert f"403 for {words[run.STREAK]} purchases in a row" in text
     assert f"{words[run.MAX_FAILURES]} requests in a row without" in text
-    assert f"{words[run.MAX_THROTTLES]} 429s in a row" in text
+    assert f"nothing but 429 for {words[int(run.MAX_THROTTLED / 60)]} minutes" in text
     assert f"more than {words[int(run.MAX_PAUSE / 60)]} minutes" in text
     assert f"From {run.MIN_LISTED} purchases on" in text
     assert f"cut to {run.REASON_LENGTH} characters" in text
