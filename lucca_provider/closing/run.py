@@ -273,6 +273,8 @@ class ClosingRun:
         self._in_flight.discard(step)
         if step.purchase_id:
             self._purchases.pop(step.purchase_id, None)
+            self._later = [item for item in self._later if item[2] != step.purchase_id]
+            heapq.heapify(self._later)
             self.outcomes.setdefault(step.purchase_id, Outcome("unresolved", detail=_cut(reason)))
         else:
             self.stop(reason)
@@ -356,8 +358,6 @@ class ClosingRun:
         if self._listing.wanted:
             step = Step(Kind.LIST, cursor=self._listing.cursor)
             return None if step in self._in_flight else (step, now)
-        while self._later and self._later[0][2] not in self._purchases:
-            heapq.heappop(self._later)
         due = self._later[0] if self._later else None
         if due is None or due[0] > now:
             fresh = self._first_fresh()

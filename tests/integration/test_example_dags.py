@@ -82,7 +82,7 @@ def candidates_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def candidates_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Write the file of the second example, which Airflow finds through the variable ``lucca_candidates``."""
     file = tmp_path / "candidates.csv"
-    monkeypatch.setenv("AIRFLOW_VAR_LUCCA_CANDIDATES", file.as_uri())
+    monkeypatch.setenv("AIRFLOW_VAR_LUCCA_CANDIDATES", f"file://{file}")
 
     def write(*rows: str) -> None:
         file.write_text("\n".join(["purchase_id,ordered,invoiced", *rows]))

@@ -105,7 +105,7 @@ def test_bad_input_fails_for_good_before_anything_is_sent(lucca, arguments, mess
 
 
 def test_a_bad_connection_fails_for_good_naming_it(lucca, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_ACME", "lucca://:key@acme.ilucca.net/http")
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_ACME", "lucca://:some-api-key@acme.ilucca.net/http")
     with pytest.raises(AirflowFailException, match=r"'lucca_acme': Schema"):
         run(new_operator(purchase_ids=[1], lucca_conn_id="lucca_acme"))
 
