@@ -227,7 +227,7 @@ def test_the_table_of_environments_is_true(monkeypatch: pytest.MonkeyPatch) -> N
     for first, (environment,) in table.items():
         hosts = re.findall(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+", first) or ["lucca.example.com"]
         for host in hosts:
-            monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"lucca://:key@{host}")
+            monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"lucca://:some-api-key@{host}")
             assert LuccaHook().environment == environment.strip("`")
         seen.add(environment.strip("`"))
     assert seen == {"production", "test", "demo", "sandbox", "other"}
