@@ -433,8 +433,8 @@ class ClosingRun:
         """Learn from an answer about the server and the key, whichever purchase it was about."""
         if isinstance(answer, LuccaThrottledError):
             self._careful = True
-            if self._now >= self._paused_until:
-                # Not of one burst with the last one: sent after a pause.
+            if not self._throttles or self._now >= self._paused_until:
+                # The first one, or not of one burst with the last one: sent after a pause.
                 self._throttled_since = self._throttled_since or self._now
                 self._throttles += 1
             wait = min(10.0 * self._throttles, 60.0) if answer.retry_after is None else answer.retry_after

@@ -48,6 +48,9 @@ class TestPolicy:
         decision = self.decide(LuccaUnresolvedError("x", retry_after=301.0), task=task)
         assert decision.retry_delay == timedelta(seconds=301)
 
+    def test_it_takes_no_more_than_a_day_for_meant(self):
+        assert self.decide(LuccaUnresolvedError("x", retry_after=1e9)).retry_delay == timedelta(days=1)
+
     @pytest.mark.parametrize("exception", [LuccaUnresolvedError("x"), LuccaInDoubtError("x"), ValueError("x")])
     def test_otherwise_the_tasks_own_delay_counts(self, exception):
         assert self.decide(exception).action.value == "default"

@@ -267,6 +267,19 @@ def test_a_burst_of_429s_is_one_throttling_however_many_were_in_flight():
     assert run.next(T + 0.1) == Pause(T + 1.1, T + 1.1)
 
 
+def test_a_429_that_comes_in_a_pause_for_another_reason_is_waited_for_too():
+    run = new_run(1, 2, 3)
+    steps = [run.next(T) for _ in range(3)]
+    answers = [IN_DOUBT, IN_DOUBT, LuccaThrottledError("429", retry_after=7.0)]
+    for step, answer in zip(steps, answers, strict=True):
+        assert isinstance(step, Step)
+        run.answered(step, answer, T)
+    assert run.stopped is None
+    pause = run.next(T)
+    assert isinstance(pause, Pause)
+    assert pause.until == T + 7.0
+
+
 def test_a_burst_of_dropped_connections_is_one_failure_however_many_were_in_flight():
     run = new_run(*range(1, 33))
     steps = [run.next(T) for _ in range(32)]
@@ -676,6 +689,14 @@ def test_progress_survives_json_and_the_next_process_repeats_nothing():
     assert report["already_closed"] == [2]
     assert [item["id"] for item in report["rejected"]] == [3]
     assert [item["id"] for item in report["unresolved"]] == [4]
+
+
+def test_what_is_in_doubt_is_carried_also_where_there_is_no_ledger():
+    run = new_run(1, 2)
+    take(run, (close(1), IN_DOUBT))
+    later = new_run(1, 2, ledger=MemoryLedger(), progress=run.carry())
+    take(later, (close(2), None), (look(1), "Closed"))
+    assert ended(later, T + 5)["closed"] == [1, 2]
 
 
 def test_what_nobody_asks_for_any_more_is_not_closed():
