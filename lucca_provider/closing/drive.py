@@ -42,6 +42,14 @@ class Clock:
         with suppress(Empty):
             calls.get(timeout=seconds)
 
+    def sleep(self, seconds: float) -> None:
+        """
+        Let time pass.
+
+        :param seconds: how much
+        """
+        time.sleep(seconds)
+
 
 class Driver:
     """

@@ -11,7 +11,14 @@ from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import SupportsIndex, TypeGuard
 
-__all__ = ["MAX_PURCHASE_ID", "InvalidInputError", "parse_closing_date", "parse_comment", "parse_purchase_ids"]
+__all__ = [
+    "MAX_PURCHASE_ID",
+    "InvalidInputError",
+    "parse_closing_date",
+    "parse_comment",
+    "parse_purchase_ids",
+    "parse_states",
+]
 
 MAX_PURCHASE_ID = 2**31 - 1
 """Lucca's ids are ``int32`` (OpenAPI of "Close a purchase")."""
@@ -102,6 +109,28 @@ def parse_comment(value: object, *, name: str = "comment") -> str | None:
     except UnicodeEncodeError:
         raise InvalidInputError(f"{name}: {_shown(value)} has a character that is not valid Unicode.") from None
     return value
+
+
+def parse_states(value: object, *, name: str, may_be_empty: bool = False) -> frozenset[str]:
+    """
+    Read names of states. Which ones Lucca has may grow, so any name is taken.
+
+    :param value: one name, or an iterable of names
+    :param name: what the argument is called in the error
+    :param may_be_empty: whether no name at all makes sense
+    :return: the names
+    :raises InvalidInputError: for anything else
+    """
+    states = [value] if isinstance(value, str) else value
+    if isinstance(states, Mapping) or not isinstance(states, Iterable):
+        raise InvalidInputError(f"{name}: {_shown(value)} is not a list of Lucca's states, such as ['Confirmed'].")
+    states = list(states)
+    for state in states:
+        if not isinstance(state, str) or not state.strip():
+            raise InvalidInputError(f"{name}: {_shown(state)} is not the name of a state, such as 'Confirmed'.")
+    if not states and not may_be_empty:
+        raise InvalidInputError(f"{name} is empty; name at least one of Lucca's states, such as 'Confirmed'.")
+    return frozenset(states)
 
 
 def _items(value: object, name: str) -> Iterable[object]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -10,7 +11,15 @@ from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 from urllib3.exceptions import HTTPError
 
 from lucca_provider import __version__
-from lucca_provider.closing import Page, parse_closing_date, parse_comment, parse_purchase_ids
+from lucca_provider.closing import (
+    ListPage,
+    Pacer,
+    Page,
+    Window,
+    parse_closing_date,
+    parse_comment,
+    parse_purchase_ids,
+)
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaError,
@@ -20,6 +29,7 @@ from lucca_provider.exceptions import (
 )
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.hooks._answers import check_answer, explain_failure, read_body
+from lucca_provider.hooks._lists import PAGE_SIZE, Query, has_id, read_items, read_pages, read_query, read_token
 from lucca_provider.hooks._session import build_session
 from lucca_provider.hooks._tenant import Tenant
 
@@ -29,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["LuccaHook"]
 
 API_PATH = "/cleemy-procurement/api"
-PAGE_SIZE = 1000
-"""Items a page; the most that Lucca's lists document."""
 POOL_SIZE = 32
 
 
@@ -40,8 +48,9 @@ class LuccaHook(BaseHook):
 
     The methods that talk to Lucca raise the errors of :mod:`lucca_provider.exceptions`, which say what Lucca
     certainly did, and :class:`~lucca_provider.exceptions.LuccaConfigurationError` before anything is sent if the
-    connection is wrong. They keep no count of the tenant's limit of 50 requests a minute:
-    :class:`~lucca_provider.operators.purchases.ClosePurchaseOperator` does.
+    connection is wrong. Those that read lists keep to the connection's share of the tenant's limit by themselves. The
+    others make one request at once: who makes many lets :attr:`pacer` make reads, and
+    :class:`~lucca_provider.operators.purchases.ClosePurchaseOperator` closings.
 
     A kept connection that the server has closed is noticed before it is used again. If it closes just as a request
     goes out, nobody can tell whether the request was read: that is a
@@ -87,8 +96,8 @@ class LuccaHook(BaseHook):
         return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what holds the API key: a pickled hook reads its connection again."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("tenant", "_session")}
+        """Leave out what holds the API key or a lock: a pickled hook reads its connection again."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("tenant", "_session", "pacer")}
 
     # -- the connection --------------------------------------------------------------------------------------------
 
@@ -131,6 +140,15 @@ class LuccaHook(BaseHook):
         :raises LuccaConfigurationError: if the connection is wrong
         """
         return self._session
+
+    @cached_property
+    def pacer(self) -> Pacer:
+        """
+        What keeps the reads of this hook within the connection's share of the tenant's limit.
+
+        :raises LuccaConfigurationError: if the connection is wrong
+        """
+        return Pacer(Window(self.tenant.requests_per_minute, self.tenant.window_seconds))
 
     # -- calls -----------------------------------------------------------------------------------------------------
 
@@ -194,17 +212,73 @@ class LuccaHook(BaseHook):
         params = {"limit": str(PAGE_SIZE), "fields.root": "next"}
         if cursor is not None:
             params["page"] = cursor
-        value = self._call("GET", "/purchases", what="Listing purchases", params=params)
-        items = value.get("items") if isinstance(value, dict) else None
-        if not isinstance(items, list):
-            raise LuccaInDoubtError("Listing purchases: Lucca's answer has no items.")
-        states = {
-            item["id"]: _state_of(item)
-            for item in items
-            if isinstance(item, dict) and type(item.get("id")) is int  # a boolean is no id
-        }
-        following = value.get("next")
-        return Page(states, following if isinstance(following, str) and following else None)
+        answer = self._call("GET", "/purchases", what="Listing purchases", params=params)
+        items = read_items(answer, "Listing purchases")
+        states = {item["id"]: _state_of(item) for item in items if has_id(item)}
+        return Page(states, read_token(answer))
+
+    def list_purchases(self, query: Query | None = None) -> Iterator[Mapping[str, Any]]:
+        """
+        Read all purchases: ``GET /cleemy-procurement/api/purchases``, up to 1000 with each request.
+
+        Lazily: a page is read once its first purchase is asked for, as soon as the limit allows.
+
+        :param query: query parameters to send along. Which filters this list has is not documented, so whatever
+            matters has to be filtered again by who reads it
+        :return: Lucca's JSON objects, each with an integer ``id``
+        :raises ValueError: for parameters that cannot be used; nothing was sent
+        :raises LuccaError: as :mod:`lucca_provider.exceptions` says; also if the list cannot be read as a whole
+        """
+        return _items_of(self.purchase_pages(query))
+
+    def purchase_pages(self, query: Query | None = None) -> Iterator[ListPage]:
+        """
+        Read all purchases as :meth:`list_purchases`, by pages, each of which may tell how many there are in all.
+
+        :param query: query parameters to send along
+        :raises ValueError: for parameters that cannot be used; nothing was sent
+        :raises LuccaError: as :meth:`list_purchases`
+        """
+        return self._pages("/purchases", "Listing purchases", read_query(query))
+
+    def list_booked_documents(
+        self, created_since: datetime.date | str | None = None, query: Query | None = None
+    ) -> Iterator[Mapping[str, Any]]:
+        """
+        Read invoices and credit notes: ``GET /cleemy-procurement/api/booked-documents``, up to 1000 with each request.
+
+        Lazily: a page is read once its first document is asked for, as soon as the limit allows.
+
+        :param created_since: only those that were created on this day or later, a date or ``YYYY-MM-DD``
+        :param query: query parameters to send along. Lucca documents ``invoice.conformityStates`` and
+            ``creditNote.conformityStates``; a filter by purchase is not documented
+        :return: Lucca's JSON objects, each with an integer ``id``
+        :raises ValueError: for arguments that cannot be used; nothing was sent
+        :raises LuccaError: as :mod:`lucca_provider.exceptions` says; also if the list cannot be read as a whole
+        """
+        return _items_of(self.booked_document_pages(created_since, query))
+
+    def booked_document_pages(
+        self, created_since: datetime.date | str | None = None, query: Query | None = None
+    ) -> Iterator[ListPage]:
+        """
+        Read documents as :meth:`list_booked_documents`, by pages, each of which may tell how many there are in all.
+
+        :param created_since: only those that were created on this day or later, a date or ``YYYY-MM-DD``
+        :param query: query parameters to send along
+        :raises ValueError: for arguments that cannot be used; nothing was sent
+        :raises LuccaError: as :meth:`list_booked_documents`
+        """
+        given = read_query(query)
+        if (day := parse_closing_date(created_since, name="created_since")) is not None:
+            given["createdAt.from"] = [day]
+        return self._pages("/booked-documents", "Listing booked documents", given)
+
+    def _pages(self, path: str, what: str, query: Query) -> Iterator[ListPage]:
+        def fetch(params: Mapping[str, Any]) -> Any:
+            return self.pacer.read(partial(self._call, "GET", path, what=what, params=params))
+
+        return read_pages(fetch, query, what=what)
 
     def probe(self) -> None:
         """
@@ -252,7 +326,7 @@ class LuccaHook(BaseHook):
         *,
         what: str,
         purchase_id: int | None = None,
-        params: dict[str, str] | None = None,
+        params: Mapping[str, Any] | None = None,
         json: dict[str, Any] | None = None,
     ) -> Any:
         """Make one call and return the JSON of a clear yes, ``None`` if it has none."""
@@ -279,6 +353,10 @@ def _one_id(value: int) -> int:
     return purchase_id
 
 
-def _state_of(item: dict[str, Any]) -> str | None:
+def _items_of(pages: Iterator[ListPage]) -> Iterator[Mapping[str, Any]]:
+    return (item for page in pages for item in page.items)
+
+
+def _state_of(item: Mapping[str, Any]) -> str | None:
     state = item.get("state")
     return state if isinstance(state, str) else None

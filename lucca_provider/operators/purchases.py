@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from airflow.providers.common.compat.sdk import (
 
 from lucca_provider.closing import (
     PROGRESS_VERSION,
+    Check,
     ClosingRun,
     Driver,
     InvalidInputError,
@@ -32,9 +34,12 @@ from lucca_provider.closing import (
     parse_closing_date,
     parse_comment,
     parse_purchase_ids,
+    parse_states,
 )
-from lucca_provider.exceptions import LuccaConfigurationError, LuccaUnresolvedError
+from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.links.lucca import LuccaInvoicesLink
+from lucca_provider.operators._checking import read_arguments, say_open
+from lucca_provider.operators._common import connect, push_link, push_result, say_counts, say_listed
 
 if TYPE_CHECKING:
     import datetime
@@ -43,14 +48,12 @@ if TYPE_CHECKING:
 
     from lucca_provider.hooks.lucca import LuccaHook
 
-__all__ = ["ClosePurchaseOperator"]
+__all__ = ["CheckPurchasesOperator", "ClosePurchaseOperator", "ListPurchasesOperator"]
 
 LEAVE_AFTER = 1 / 6
 """Share of the window from which a deferrable task leaves its worker: 10 of 60 seconds. Coming back costs a few."""
 KILLED = "the task was killed"
 MAX_IN_FLIGHT = 32
-NAMED_IN_ERROR = 50
-"""Purchases that an error names; the report has them all."""
 
 
 class ClosePurchaseOperator(BaseOperator):
@@ -148,10 +151,10 @@ class ClosePurchaseOperator(BaseOperator):
     def _close(self, context: Context, progress: Mapping[str, Any] | None) -> Report:
         ti = context["ti"]
         purchase_ids, comment, closing_date = self._read_arguments()
-        hook = self._connect()
-        ti.xcom_push(key=LuccaInvoicesLink.xcom_key, value=LuccaInvoicesLink.address(hook.base_url))
+        hook = connect(self.lucca_conn_id)
+        push_link(context, hook)
         if not purchase_ids:
-            self._push(context, ClosingRun([], ledger=MemoryLedger(), window=Window(1)).report())
+            push_result(self, context, ClosingRun([], ledger=MemoryLedger(), window=Window(1)).report())
             raise AirflowSkipException("There are no purchases to close.")
         if progress is None:
             self._announce(purchase_ids, hook)
@@ -180,11 +183,11 @@ class ClosePurchaseOperator(BaseOperator):
         try:
             moment = self._driver.drive()
         except BaseException:
-            self._push(context, run.report())
+            push_result(self, context, run.report())
             raise
         if moment is not None:
             # Should Airflow end the task while it waits, this is what the next one gets.
-            self._push(context, run.report())
+            push_result(self, context, run.report())
             self._leave_until(moment, {**run.carry(), "tenant": hook.base_url})
         return self._finish(context, run)
 
@@ -201,17 +204,6 @@ class ClosePurchaseOperator(BaseOperator):
             )
         except InvalidInputError as error:
             raise AirflowFailException(str(error)) from error
-
-    def _connect(self) -> LuccaHook:
-        from lucca_provider.hooks.lucca import LuccaHook
-
-        # The run itself decides about every repetition, so that each request is counted.
-        hook = LuccaHook(self.lucca_conn_id, retries=0)
-        try:
-            hook.get_conn()
-        except LuccaConfigurationError as error:
-            raise AirflowFailException(str(error)) from error
-        return hook
 
     def _announce(self, purchase_ids: Sequence[int], hook: LuccaHook) -> None:
         tenant = hook.tenant
@@ -243,25 +235,236 @@ class ClosePurchaseOperator(BaseOperator):
 
     def _finish(self, context: Context, run: ClosingRun) -> Report:
         report = run.report()
-        counts = ", ".join(f"{len(purchases)} {name}" for name, purchases in report.items())  # type: ignore[arg-type]
-        self.log.info("Report: %s.", counts)
+        self.log.info("Report: %s.", say_counts(report))
         if report["unresolved"]:
-            self._push(context, report)
+            push_result(self, context, report)
             raise LuccaUnresolvedError(_say_unresolved(report), retry_after=run.retry_after)
         if report["rejected"]:
-            self._push(context, report)
+            push_result(self, context, report)
             raise AirflowFailException(_say_rejected(report))
         return report
 
-    def _push(self, context: Context, report: Report) -> None:
-        """Push the report as the return value, which Airflow itself does only for a task that succeeds."""
-        if not self.do_xcom_push:
-            return
+
+class ListPurchasesOperator(BaseOperator):
+    """
+    List the purchases that are in certain states, and return their ids, or chosen fields of them.
+
+    All purchases are read, up to 1000 with a request, and filtered here: Lucca documents no filter of this list. A
+    purchase that Lucca tells no state of is left out, with a warning.
+
+    .. seealso:: the guide :doc:`docs/validating`
+
+    :param states: ``state`` of the purchases to return, one or several of ``Created``, ``Processing``, ``Ongoing``,
+        ``Denied``, ``Closed`` and ``Cancelled``. (templated)
+    :param filters: field to value: only purchases that have all these values are returned. A field within another is
+        named with a dot, such as ``supplier.name``. (templated)
+    :param predicate: only purchases for which this is true are returned. It is given Lucca's JSON object
+    :param fields: return an object for each purchase with its ``id`` and these fields, named as in ``filters``; a
+        field that a purchase lacks is ``None``. Default: the ids alone. (templated)
+    :param query: query parameters to send along, should you know of a filter that Lucca has. (templated)
+    :param max_bytes: size as JSON above which the result is refused, since XCom is not made for large ones
+    :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
+    :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent; for a
+        field that no purchase has; for a result that is too large
+    :raises LuccaError: if the list cannot be read as a whole
+    """
+
+    template_fields: Sequence[str] = ("states", "filters", "fields", "query", "lucca_conn_id")
+    ui_color = "#f5d9c8"
+
+    def __init__(
+        self,
+        *,
+        states: Collection[str] | str = ("Ongoing",),
+        filters: Mapping[str, Any] | None = None,
+        predicate: Callable[[Mapping[str, Any]], object] | None = None,
+        fields: Sequence[str] | None = None,
+        query: Mapping[str, Any] | None = None,
+        max_bytes: int = 1_000_000,
+        lucca_conn_id: str = "lucca_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.states = states
+        self.filters = filters
+        self.predicate = predicate
+        self.fields = fields
+        self.query = query
+        self.max_bytes = max_bytes
+        self.lucca_conn_id = lucca_conn_id
+
+    def execute(self, context: Context) -> list[Any]:
+        """List the purchases."""
         try:
-            context["ti"].xcom_push(key="return_value", value=report)
-        except Exception:
-            # What the task is about to raise says more than this.
-            self.log.exception("The report could not be pushed: %s", report)
+            states, filters, fields = self._read_arguments()
+            purchases = connect(self.lucca_conn_id).list_purchases(self.query)
+        except InvalidInputError as error:
+            raise AirflowFailException(str(error)) from error
+        missing = {*filters, *(fields or ())}
+        stateless: list[int] = []
+        found: list[Any] = []
+        read = 0
+        for purchase in purchases:
+            read += 1
+            missing = {name for name in missing if _field(purchase, name) is _NOTHING}
+            if not isinstance(purchase.get("state"), str):
+                stateless.append(purchase["id"])
+            elif purchase["state"] in states and self._is_wanted(purchase, filters):
+                found.append(purchase["id"] if fields is None else _chosen(purchase, fields))
+        if missing and read:
+            raise AirflowFailException(
+                f"filters and fields: none of the {read} purchases has {', '.join(map(repr, sorted(missing)))}. "
+                "Correct the name; a field within another is named with a dot, such as 'supplier.name'."
+            )
+        if stateless:
+            shown = ", ".join(map(str, stateless[:10]))
+            self.log.warning("Lucca tells no state of %s purchases, so they are left out: %s", len(stateless), shown)
+        self._check_size(found)
+        self.log.info("%s of %s purchases are returned.", len(found), read)
+        return found
+
+    def _read_arguments(self) -> tuple[frozenset[str], Mapping[str, Any], Sequence[str] | None]:
+        if isinstance(self.max_bytes, bool) or not isinstance(self.max_bytes, int) or self.max_bytes < 1:
+            raise InvalidInputError(f"max_bytes: {self.max_bytes!r} is not a number of bytes above 0.")
+        if self.predicate is not None and not callable(self.predicate):
+            raise InvalidInputError(f"predicate: {self.predicate!r} cannot be called; give a function of a purchase.")
+        if self.filters is not None and not isinstance(self.filters, Mapping):
+            raise InvalidInputError(f"filters: {self.filters!r} is not a mapping of field names to values.")
+        fields = self.fields
+        if fields is not None and (isinstance(fields, str) or not all(isinstance(name, str) for name in fields)):
+            raise InvalidInputError(f"fields: {fields!r} is not a list of field names, such as ['title'].")
+        return parse_states(self.states, name="states"), self.filters or {}, fields
+
+    def _is_wanted(self, purchase: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
+        if not all(_equals(_field(purchase, name), value) for name, value in filters.items()):
+            return False
+        return self.predicate is None or bool(self.predicate(purchase))
+
+    def _check_size(self, found: Sequence[Any]) -> None:
+        size = len(json.dumps(found).encode())
+        if size > self.max_bytes:
+            raise AirflowFailException(
+                f"{len(found)} purchases make {size} bytes of JSON, more than max_bytes={self.max_bytes}. Choose fewer "
+                "with filters or predicate, name fewer fields, or raise max_bytes if your XCom holds as much."
+            )
+
+
+class CheckPurchasesOperator(BaseOperator):
+    """
+    Say of each purchase what a closing would do. Nothing is closed: this is also the dry run.
+
+    A purchase can be closed once all its invoices are approved and paid, or cancelled. The purchases and all booked
+    documents are read, by pages of up to 1000 where that takes fewer requests than to ask for each purchase.
+
+    The task returns ``{"closable": [id, …], "already_closed": [id, …], "blocked": [{"id", "reasons": [text, …]}, …],
+    "unknown": [{"id", "reason"}, …]}``, and pushes it also when it fails. Every purchase that was asked for is in it
+    once. Each of the four is an XCom of its own too, so that ``check.output["closable"]`` can be closed. What is not
+    clearly ready is never ``closable``. An empty list skips the task.
+
+    .. seealso:: the guide :doc:`docs/validating`
+
+    :param purchase_ids: what to check, in the shapes that :class:`ClosePurchaseOperator` takes. (templated)
+    :param on_blocked: what to do if a purchase is ``blocked`` or ``unknown``: ``fail``; ``warn`` and pass the closable
+        ones on; ``skip`` those, pass the closable ones on, and skip this task if there are none
+    :param documents_since: look only for documents that were created on this day or later, a date or ``YYYY-MM-DD``. A
+        purchase of whose amount they account for a part only is ``unknown``. (templated)
+    :param approved_states: ``conformityState`` of a document that counts as approved
+    :param paid_states: ``paymentState`` of a document that counts as paid
+    :param cancelled_states: ``conformityState`` or ``paymentState`` of a document that counts as cancelled
+    :param closable_states: ``state`` of a purchase that may be closed
+    :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
+    :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent; with
+        ``on_blocked="fail"`` if a purchase is blocked
+    :raises LuccaUnresolvedError: with ``on_blocked="fail"`` if none is blocked and some are unknown; a retry may know
+    :raises AirflowSkipException: if there is nothing to check; with ``on_blocked="skip"`` if nothing can be closed
+    :raises LuccaError: if the key is wrong, or the limit stays used up
+    """
+
+    template_fields: Sequence[str] = ("purchase_ids", "documents_since", "lucca_conn_id")
+    operator_extra_links = (LuccaInvoicesLink(),)
+    ui_color = "#f5d9c8"
+
+    def __init__(
+        self,
+        *,
+        purchase_ids: object | XComArg,
+        on_blocked: str = "fail",
+        documents_since: datetime.date | str | None = None,
+        approved_states: Collection[str] = ("Confirmed", "Bypassed"),
+        paid_states: Collection[str] = ("Paid",),
+        cancelled_states: Collection[str] = ("Discarded", "Removed", "Cancelled"),
+        closable_states: Collection[str] = ("Ongoing",),
+        lucca_conn_id: str = "lucca_default",
+        multiple_outputs: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        self.purchase_ids = purchase_ids
+        self.on_blocked = on_blocked
+        self.documents_since = documents_since
+        self.approved_states = approved_states
+        self.paid_states = paid_states
+        self.cancelled_states = cancelled_states
+        self.closable_states = closable_states
+        self.lucca_conn_id = lucca_conn_id
+
+    def execute(self, context: Context) -> Check:
+        """Check the purchases."""
+        if self.on_blocked not in ("fail", "warn", "skip"):
+            raise AirflowFailException(f"on_blocked: {self.on_blocked!r} is none of 'fail', 'warn' and 'skip'.")
+        arguments = read_arguments(self)
+        hook = connect(self.lucca_conn_id)
+        push_link(context, hook)
+        if not arguments.purchase_ids:
+            push_result(self, context, Check(closable=[], already_closed=[], blocked=[], unknown=[]))
+            raise AirflowSkipException("There are no purchases to check.")
+        self.log.info(
+            "Checking %s purchases at %s (%s). The first two requests tell how many it takes.",
+            len(arguments.purchase_ids),
+            hook.base_url,
+            hook.environment,
+        )
+        check = arguments.check(hook)
+        self.log.info("Found: %s.", say_counts(check))
+        return self._pass_on(context, check)
+
+    def _pass_on(self, context: Context, check: Check) -> Check:
+        lines = say_open(check)
+        if self.on_blocked == "fail" and lines:
+            push_result(self, context, check)
+            message = (
+                f"{len(lines)} purchase(s) cannot be closed now, so nothing is passed on. Mend the cause in Lucca and "
+                "clear this task, or pass on the others with on_blocked='warn'."
+            )
+            error = AirflowFailException if check["blocked"] else LuccaUnresolvedError
+            raise error(say_listed(message, lines))
+        for line in lines:
+            self.log.log(logging.WARNING if self.on_blocked == "warn" else logging.INFO, "Left out: %s", line)
+        if self.on_blocked == "skip" and lines and not check["closable"]:
+            push_result(self, context, check)
+            raise AirflowSkipException(say_listed("None of the purchases can be closed now.", lines))
+        return check
+
+
+_NOTHING = object()
+
+
+def _field(purchase: Mapping[str, Any], name: str) -> Any:
+    """Return a field, within others if its name has dots."""
+    value: Any = purchase
+    for part in name.split("."):
+        value = value.get(part, _NOTHING) if isinstance(value, Mapping) else _NOTHING
+    return value
+
+
+def _chosen(purchase: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    values = {name: _field(purchase, name) for name in fields}
+    return {"id": purchase["id"]} | {name: None if value is _NOTHING else value for name, value in values.items()}
+
+
+def _equals(actual: object, wanted: object) -> bool:
+    # What a template renders is text.
+    return actual == wanted or (isinstance(wanted, str) and type(actual) is int and str(actual) == wanted)
 
 
 def _pack(progress: Mapping[str, Any]) -> str:
@@ -308,7 +511,7 @@ def _say_rejected(report: Report) -> str:
         f"purchase {rejected['id']}: {Outcome('rejected', rejected['status'], rejected['title'], rejected['detail'])}"
         for rejected in report["rejected"]
     ]
-    return _listed(
+    return say_listed(
         f"Lucca refused to close {len(lines)} purchase(s); a retry would not help. Mend the cause in Lucca, then clear "
         "this task. Purchases already closed are not closed again.",
         lines,
@@ -318,15 +521,8 @@ def _say_rejected(report: Report) -> str:
 def _say_unresolved(report: Report) -> str:
     lines = [f"purchase {unresolved['id']}: {unresolved['reason']}" for unresolved in report["unresolved"]]
     refused = f" Lucca also refused {len(report['rejected'])}, see the report." if report["rejected"] else ""
-    return _listed(
+    return say_listed(
         f"Of {len(lines)} purchase(s) it is not known whether they are closed. Trying this task again is safe: it "
         f"looks before it posts.{refused}",
         lines,
     )
-
-
-def _listed(message: str, lines: Sequence[str]) -> str:
-    shown = list(lines[:NAMED_IN_ERROR])
-    if len(lines) > NAMED_IN_ERROR:
-        shown.append(f"and {len(lines) - NAMED_IN_ERROR} more, see the report")
-    return "\n- ".join([message, *shown])

@@ -1,0 +1,98 @@
+"""What checking purchases needs, for the operator and for the sensor: their arguments, and where the check reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from lucca_provider.closing import (
+    Check,
+    InvalidInputError,
+    ListPage,
+    Rules,
+    check_purchases,
+    parse_closing_date,
+    parse_purchase_ids,
+    parse_states,
+)
+
+if TYPE_CHECKING:
+    from lucca_provider.hooks.lucca import LuccaHook
+
+__all__ = ["Arguments", "read_arguments", "say_open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """
+    The arguments of a check, read.
+
+    :param purchase_ids: which purchases, without duplicates
+    :param rules: which states count for what
+    :param documents_since: ``YYYY-MM-DD``, or ``None`` for all documents
+    """
+
+    purchase_ids: list[int]
+    rules: Rules
+    documents_since: str | None
+
+    def check(self, hook: LuccaHook) -> Check:
+        """
+        Check the purchases.
+
+        :param hook: the connection
+        :raises LuccaError: for what no other request would escape, such as a wrong key
+        """
+        return check_purchases(self.purchase_ids, _HookSource(hook), self.rules, documents_since=self.documents_since)
+
+
+def read_arguments(task: Any) -> Arguments:
+    """
+    Read the arguments that the operator and the sensor have alike.
+
+    :param task: the operator or sensor
+    :raises AirflowFailException: naming the argument, the value and what to do
+    """
+    try:
+        return Arguments(
+            parse_purchase_ids(task.purchase_ids),
+            Rules(
+                approved_states=parse_states(task.approved_states, name="approved_states"),
+                paid_states=parse_states(task.paid_states, name="paid_states"),
+                cancelled_states=parse_states(task.cancelled_states, name="cancelled_states", may_be_empty=True),
+                closable_states=parse_states(task.closable_states, name="closable_states"),
+            ),
+            parse_closing_date(task.documents_since, name="documents_since"),
+        )
+    except InvalidInputError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+class _HookSource:
+    """Lets a check read through a hook, within the tenant's limit."""
+
+    def __init__(self, hook: LuccaHook) -> None:
+        self._hook = hook
+
+    def purchase(self, purchase_id: int) -> Mapping[str, Any]:
+        return self._hook.pacer.read(partial(self._hook.get_purchase, purchase_id))
+
+    def purchase_pages(self) -> Iterator[ListPage]:
+        return self._hook.purchase_pages()
+
+    def document_pages(self, since: str | None) -> Iterator[ListPage]:
+        return self._hook.booked_document_pages(since)
+
+
+def say_open(check: Check) -> Sequence[str]:
+    """
+    Say of each purchase that is neither closable nor closed why, a line each.
+
+    :param check: what was found
+    """
+    lines = [f"purchase {blocked['id']}: {'; '.join(blocked['reasons'])}" for blocked in check["blocked"]]
+    return lines + [f"purchase {unknown['id']}: not known, {unknown['reason']}" for unknown in check["unknown"]]

@@ -1,0 +1,93 @@
+"""What the operators and sensors share: the connection, the result of a failed task, the words of an error."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from lucca_provider.exceptions import LuccaConfigurationError
+from lucca_provider.links.lucca import LuccaInvoicesLink
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator, Context
+
+    from lucca_provider.hooks.lucca import LuccaHook
+
+__all__ = ["connect", "push_link", "push_result", "say_counts", "say_listed"]
+
+log = logging.getLogger(__name__)
+
+NAMED_IN_ERROR = 50
+"""Purchases that an error names; the task's result has them all."""
+
+
+def connect(lucca_conn_id: str) -> LuccaHook:
+    """
+    Make a hook that repeats nothing by itself, so that each request is counted, and check its connection.
+
+    :param lucca_conn_id: the Airflow connection
+    :raises AirflowFailException: if the connection cannot be used
+    """
+    from lucca_provider.hooks.lucca import LuccaHook
+
+    hook = LuccaHook(lucca_conn_id, retries=0)
+    try:
+        hook.get_conn()
+    except LuccaConfigurationError as error:
+        raise AirflowFailException(str(error)) from error
+    return hook
+
+
+def push_link(context: Context, hook: LuccaHook) -> None:
+    """
+    Let the link lead to the tenant, before anything can fail.
+
+    :param context: Airflow's context
+    :param hook: the connection
+    """
+    context["ti"].xcom_push(key=LuccaInvoicesLink.xcom_key, value=LuccaInvoicesLink.address(hook.base_url))
+
+
+def push_result(operator: BaseOperator, context: Context, result: Mapping[str, Any]) -> None:
+    """
+    Push what a task returns, which Airflow itself does only for one that succeeds.
+
+    :param operator: the task
+    :param context: Airflow's context
+    :param result: what it would return
+    """
+    if not operator.do_xcom_push:
+        return
+    try:
+        context["ti"].xcom_push(key="return_value", value=result)
+        if operator.multiple_outputs:
+            for key, value in result.items():
+                context["ti"].xcom_push(key=key, value=value)
+    except Exception:
+        # What the task is about to raise says more than this.
+        log.exception("The result could not be pushed: %s", result)
+
+
+def say_counts(result: Mapping[str, Any]) -> str:
+    """
+    Say how many purchases came out how.
+
+    :param result: outcome to list of purchases
+    """
+    return ", ".join(f"{len(purchases)} {name}" for name, purchases in result.items())
+
+
+def say_listed(message: str, lines: Sequence[str]) -> str:
+    """
+    Say something, and what it is about, a line each.
+
+    :param message: the first line
+    :param lines: the others, of which only so many are shown
+    """
+    shown = list(lines[:NAMED_IN_ERROR])
+    if len(lines) > NAMED_IN_ERROR:
+        shown.append(f"and {len(lines) - NAMED_IN_ERROR} more, see the report")
+    return "\n- ".join([message, *shown])

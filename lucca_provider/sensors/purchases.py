@@ -1,0 +1,164 @@
+"""Sensors for purchases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.exceptions import AirflowRescheduleException
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
+
+from lucca_provider.exceptions import LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError, LuccaUnresolvedError
+from lucca_provider.links.lucca import LuccaInvoicesLink
+from lucca_provider.operators._checking import read_arguments, say_open
+from lucca_provider.operators._common import connect, push_link, say_counts, say_listed
+
+if TYPE_CHECKING:
+    import datetime
+
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+__all__ = ["PurchasesClosableSensor"]
+
+
+class PurchasesClosableSensor(BaseSensorOperator):
+    """
+    Wait until purchases can be closed: until all their invoices are approved and paid, or cancelled.
+
+    Each poke checks the purchases as :class:`~lucca_provider.operators.purchases.CheckPurchasesOperator` does, with as
+    many requests. The task returns the ids of those that can be closed, without those that are closed already. When it
+    times out, the error names what still blocks. An empty list skips the task.
+
+    A poke that gets no clear answer from Lucca counts as one that found nothing ready.
+
+    .. seealso:: the guide :doc:`docs/validating`
+
+    :param purchase_ids: what to wait for, in the shapes that
+        :class:`~lucca_provider.operators.purchases.ClosePurchaseOperator` takes. (templated)
+    :param wait_for: ``all``: until each is closable or closed already; ``any``: until one is closable
+    :param documents_since: look only for documents that were created on this day or later, a date or ``YYYY-MM-DD``. A
+        purchase of whose amount they account for a part only is not taken for closable. (templated)
+    :param approved_states: ``conformityState`` of a document that counts as approved
+    :param paid_states: ``paymentState`` of a document that counts as paid
+    :param cancelled_states: ``conformityState`` or ``paymentState`` of a document that counts as cancelled
+    :param closable_states: ``state`` of a purchase that may be closed
+    :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
+    :param deferrable: wait in the triggerer instead of being rescheduled; ``timeout`` then counts from the start of
+        the try. Default: Airflow's ``default_deferrable``
+    :param mode: ``reschedule`` leaves the worker between two pokes, ``poke`` does not
+    :param poke_interval: seconds between two pokes, not fewer than the window of the tenant's limit (60)
+    :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent
+    :raises AirflowSkipException: if there is nothing to wait for; after a time-out with ``soft_fail``
+    :raises AirflowSensorTimeout: after ``timeout`` seconds, with what still blocks
+    :raises LuccaError: if the key is wrong
+    """
+
+    template_fields: Sequence[str] = ("purchase_ids", "documents_since", "lucca_conn_id")
+    operator_extra_links = (LuccaInvoicesLink(),)
+    ui_color = "#f5d9c8"
+
+    def __init__(
+        self,
+        *,
+        purchase_ids: object | XComArg,
+        wait_for: str = "all",
+        documents_since: datetime.date | str | None = None,
+        approved_states: Collection[str] = ("Confirmed", "Bypassed"),
+        paid_states: Collection[str] = ("Paid",),
+        cancelled_states: Collection[str] = ("Discarded", "Removed", "Cancelled"),
+        closable_states: Collection[str] = ("Ongoing",),
+        lucca_conn_id: str = "lucca_default",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        mode: str = "reschedule",
+        poke_interval: datetime.timedelta | float = 900,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mode=mode, poke_interval=poke_interval, **kwargs)
+        self.purchase_ids = purchase_ids
+        self.wait_for = wait_for
+        self.documents_since = documents_since
+        self.approved_states = approved_states
+        self.paid_states = paid_states
+        self.cancelled_states = cancelled_states
+        self.closable_states = closable_states
+        self.lucca_conn_id = lucca_conn_id
+        self.deferrable = deferrable
+        self._still: Sequence[str] = ()
+
+    def execute(self, context: Context) -> Any:
+        """Wait for the purchases."""
+        return self._look(context, time.time())
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Any:
+        """
+        Go on after a wait in the triggerer.
+
+        :param context: Airflow's context
+        :param event: what :class:`~lucca_provider.triggers.lucca.LuccaWaitTrigger` handed back
+        :raises LuccaUnresolvedError: for any other event
+        """
+        try:
+            started = float((event or {})["progress"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise LuccaUnresolvedError(f"The trigger came back with {str(event)[:200]!r}.") from error
+        return self._look(context, started)
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once."""
+        arguments = read_arguments(self)
+        if self.deferrable and self.exponential_backoff:
+            raise AirflowFailException("exponential_backoff: True does nothing if deferrable is true. Leave one out.")
+        if self.wait_for not in ("all", "any"):
+            raise AirflowFailException(f"wait_for: {self.wait_for!r} is neither 'all' nor 'any'.")
+        hook = connect(self.lucca_conn_id)
+        if self.poke_interval < hook.tenant.window_seconds:
+            raise AirflowFailException(
+                f"poke_interval: {self.poke_interval:g} s is shorter than the window of the tenant's limit, "
+                f"{hook.tenant.window_seconds:g} s. Give at least that; invoices are not paid by the minute."
+            )
+        push_link(context, hook)
+        if not arguments.purchase_ids:
+            raise AirflowSkipException("There are no purchases to wait for.")
+        try:
+            check = arguments.check(hook)
+        except (LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError) as error:
+            self._still = [f"the last look got no clear answer: {error}"]
+            self.log.warning("No clear answer, looking again later: %s", error)
+            return PokeReturnValue(is_done=False)
+        self._still = say_open(check)
+        self.log.info("Found: %s.", say_counts(check))
+        for line in self._still:
+            self.log.info("Still waiting: %s", line)
+        done = not self._still if self.wait_for == "all" else bool(check["closable"])
+        return PokeReturnValue(is_done=done, xcom_value=check["closable"])
+
+    def _look(self, context: Context, started: float) -> Any:
+        if self.deferrable:
+            self.mode = "reschedule"
+        try:
+            return super().execute(context)
+        except AirflowRescheduleException as leave:
+            if not self.deferrable:
+                raise
+            self._defer_until(leave.reschedule_date.timestamp(), started)
+        except (AirflowSensorTimeout, AirflowSkipException) as error:
+            if not self._still:
+                raise
+            raise type(error)(say_listed(str(error), self._still)) from error
+
+    def _defer_until(self, moment: float, started: float) -> NoReturn:
+        from lucca_provider.triggers.lucca import LuccaWaitTrigger
+
+        if time.time() - started > self.timeout:
+            message = say_listed(f"Not closable within the time-out of {self.timeout:g} s.", self._still)
+            raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
+        self.defer(trigger=LuccaWaitTrigger(moment, str(started)), method_name="execute_complete")
+        raise AssertionError("defer() does not return")
