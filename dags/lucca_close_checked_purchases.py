@@ -23,6 +23,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath, dag, task
 
+from lucca_provider.closing import report_lines
 from lucca_provider.operators.purchases import ClosePurchaseOperator
 
 log = logging.getLogger(__name__)
@@ -70,10 +71,7 @@ def lucca_close_checked_purchases() -> None:
         stopped = ti.xcom_pull(task_ids="check", key="bad") or {}
         closing = ti.xcom_pull(task_ids="close") or {}
         lines = [f"{number}: stopped, {problem}" for number, problem in stopped.items()]
-        lines += [f"{number}: closed" for number in closing.get("closed", [])]
-        lines += [f"{number}: was closed already" for number in closing.get("already_closed", [])]
-        lines += [f"{one['id']}: refused, {one['detail'] or one['title']}" for one in closing.get("rejected", [])]
-        lines += [f"{one['id']}: unresolved, {one['reason']}" for one in closing.get("unresolved", [])]
+        lines += report_lines(closing)
         log.info("%s", "\n".join(lines) or "No purchase was looked at.")
         return {"stopped": stopped, **closing}
 

@@ -19,7 +19,7 @@ from lucca_provider.closing.inputs import (
 from lucca_provider.closing.ledger import Entry, Ledger, MemoryLedger
 from lucca_provider.closing.pace import Pacer
 from lucca_provider.closing.readiness import Finding, Rules, find_readiness
-from lucca_provider.closing.report import Outcome, Report, build_report
+from lucca_provider.closing.report import Outcome, Report, build_report, report_lines
 from lucca_provider.closing.run import PROGRESS_VERSION, ClosingRun, Kind, Page, Pause, Step
 from lucca_provider.closing.window import Window
 
@@ -54,4 +54,5 @@ __all__ = [
     "parse_comment",
     "parse_purchase_ids",
     "parse_states",
+    "report_lines",
 ]

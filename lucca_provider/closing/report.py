@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
-__all__ = ["ALREADY_CLOSED", "CLOSED", "Outcome", "Rejected", "Report", "Unresolved", "build_report"]
+__all__ = ["ALREADY_CLOSED", "CLOSED", "Outcome", "Rejected", "Report", "Unresolved", "build_report", "report_lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +89,17 @@ def build_report(purchase_ids: Iterable[int], outcomes: Mapping[int, Outcome]) -
         else:
             report["unresolved"].append({"id": purchase_id, "reason": outcome.detail or "unknown"})
     return report
+
+
+def report_lines(report: Report | Mapping[str, Any] | None) -> list[str]:
+    """
+    Say what became of each purchase, a line each, for a person.
+
+    :param report: as a task pushed it; nothing, or empty, if there was none
+    """
+    found = report or {}
+    lines = [f"{purchase_id}: closed" for purchase_id in found.get("closed", [])]
+    lines += [f"{purchase_id}: was closed already" for purchase_id in found.get("already_closed", [])]
+    for one in found.get("rejected", []):
+        lines.append(f"{one['id']}: {Outcome('rejected', one['status'], one['title'], one['detail'])}")
+    return lines + [f"{one['id']}: unresolved, {one['reason']}" for one in found.get("unresolved", [])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import runpy
@@ -18,11 +19,16 @@ import pytest
 from lucca_provider.sandbox import Sandbox
 from tests.conftest import AIRFLOW, ROOT
 
+APPROVAL = AIRFLOW >= (3, 1)
+"""Whether this Airflow lets a person approve."""
 EXAMPLES = sorted((ROOT / "dags").glob("*.py"))
-CLOSE_VALIDATED, CLOSE_CHECKED, CLOSE_CHOSEN = (
+CLOSE_VALIDATED, CLOSE_CHECKED, CLOSE_CHOSEN, MONTH_END, WAREHOUSE, TENANTS = (
     "lucca_close_validated_purchases",
     "lucca_close_checked_purchases",
     "lucca_close_chosen_purchases",
+    "lucca_close_month_end",
+    "lucca_close_warehouse_matches",
+    "lucca_close_many_tenants",
 )
 FIRST_OF_APRIL = datetime(2026, 4, 1, 6, tzinfo=timezone.utc)
 SECONDS = itertools.count()
@@ -142,9 +148,11 @@ class TestEveryExample:
 
     def test_it_tries_again_later_and_never_twice_at_once(self, file: Path) -> None:
         dag = load(file.stem)
-        close = dag.get_task("close")
-        assert (close.retries, close.retry_delay) == (3, timedelta(minutes=5))
         assert (dag.catchup, dag.max_active_runs) == (False, 1)
+        if file.stem == MONTH_END and not APPROVAL:
+            return
+        (close,) = [task for task in dag.tasks if task.task_id.split(".")[-1] == "close"]
+        assert (close.retries, close.retry_delay) == (3, timedelta(minutes=5))
 
     def test_its_part_for_the_guides_is_marked(self, file: Path) -> None:
         name = file.stem.replace("lucca_", "howto_", 1)
@@ -276,3 +284,114 @@ class TestChosenByHand:
         with pytest.raises(Exception, match="purchase_ids"):
             run_example(CLOSE_CHOSEN, run_conf={"purchase_ids": ["all"]})
         assert lucca.requests == []
+
+
+class TestMonthEnd:
+    """Its approval needs an Airflow with all its parts: see ``tests/system``."""
+
+    @pytest.mark.skipif(APPROVAL, reason="this Airflow lets a person approve")
+    def test_without_approvals_it_says_in_the_list_what_is_missing(self, lucca, run_example) -> None:
+        dag = load(MONTH_END)
+        assert "needs Airflow 3.1" in dag.description
+        assert dag.dag_display_name == "lucca_close_month_end (needs Airflow 3.1)"
+        assert "needs Airflow 3.1" in dag.tags
+        assert run_example(MONTH_END).state == "failed"
+        assert lucca.requests == []
+
+    @pytest.mark.skipif(not APPROVAL, reason="approval by a person needs Airflow 3.1")
+    def test_nothing_is_closed_that_nobody_has_approved(self) -> None:
+        dag = load(MONTH_END)
+        assert dag.get_task("close").upstream_task_ids == {"approve", "check"}
+        approve = dag.get_task("approve")
+        assert (approve.defaults, approve.response_timeout, approve.retries) == (None, timedelta(days=3), 0)
+        assert bool(getattr(dag.get_task("close"), "retry_policy", None)) is (AIRFLOW >= (3, 3))
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make the table of the warehouse in SQLite, which Airflow finds as ``lucca_warehouse``."""
+    file = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(file)}))
+
+    def fill(*rows: tuple[Any, ...]) -> None:
+        with contextlib.closing(sqlite3.connect(file)) as database, database:
+            database.execute(
+                "CREATE TABLE warehouse_invoices (purchase_id INTEGER, supplier TEXT, currency TEXT, amount NUMERIC)"
+            )
+            database.executemany("INSERT INTO warehouse_invoices VALUES (?, ?, ?, ?)", rows)
+
+    return fill
+
+
+class TestMatchesOfTheWarehouse:
+    @pytest.fixture
+    def lucca(self, lucca: Sandbox) -> Sandbox:
+        for number in range(1, 7):
+            invoices = [{**PAID, "amount": 100.10}, {**PAID, "amount": 0.20}]
+            lucca.set_purchase(number, supplier={"id": 1, "name": "Boréal"}, invoices=invoices)
+        lucca.set_purchase(6, state="Closed")
+        return lucca
+
+    def test_it_closes_what_agrees_to_the_cent_and_reports_the_rest(self, lucca, warehouse, run_example) -> None:
+        lucca.set_purchase(5, billedAmount=None)
+        warehouse(
+            (1, "Boréal", "EUR", 100.1),
+            (1, "Boréal", "EUR", 0.2),
+            (2, "Boréal", "EUR", 100.29),
+            (3, "Aubépine", "EUR", 100.3),
+            (4, "Boréal", "CHF", 100.3),
+            (5, "Boréal", "EUR", 100.3),
+            (6, "Boréal", "EUR", 100.3),
+        )
+        extra = lucca.add_purchase(id=7)
+        done = run_example(WAREHOUSE)
+        assert done.state == "success"
+        assert lucca.closed_ids == [1, 6]
+        assert [lucca.posts(number) for number in lucca.purchase_ids] == [1, 0, 0, 0, 0, 0, 0]
+        assert comments(lucca) == {(f"Agrees with the warehouse, {done.run_id}", None)}
+        assert done.results["report"] == {
+            "differences": {
+                "2": "100.30 in Lucca, 100.29 in the warehouse",
+                "3": "supplier Boréal in Lucca, Aubépine in the warehouse",
+                "4": "EUR in Lucca, CHF in the warehouse",
+                "5": "Lucca tells no amount",
+                "6": "not ongoing in Lucca",
+                str(extra): "not in the warehouse",
+            },
+            "closed": [1],
+            "already_closed": [],
+            "rejected": [],
+            "unresolved": [],
+        }
+
+    def test_it_reports_a_closing_that_failed(self, lucca, warehouse, run_example) -> None:
+        lucca.set_purchase(1, invoices=[{**UNPAID, "amount": 100.30}])
+        warehouse((1, "Boréal", "EUR", 100.3))
+        done = run_example(WAREHOUSE)
+        assert (done.state, done.states["close"], done.states["report"]) == ("failed", "failed", "success")
+        assert [one["id"] for one in done.results["report"]["rejected"]] == [1]
+
+
+# Airflow 2.11 warns of itself when it renders a map_index_template.
+@pytest.mark.filterwarnings("ignore:Accessing '.*' from the template is deprecated")
+class TestManyTenants:
+    def test_each_tenant_is_listed_checked_and_closed_by_itself(self, lucca, run_example, monkeypatch) -> None:
+        with Sandbox(purchases=12, seed=3, api_key="other-key") as other:
+            closable = other.closable_ids
+            monkeypatch.setenv("AIRFLOW_CONN_LUCCA_NORTH", other.connection_uri)
+            done = run_example(TENANTS, run_conf={"connections": ["lucca_default", "lucca_north"]})
+            assert done.state == "success"
+            assert lucca.closed_ids == [1, 2, 3, 5, 6]
+            assert [lucca.posts(number) for number in range(1, 7)] == [1, 1, 1, 0, 1, 1]
+            assert done.results["tenant.close", 1]["closed"] == closable
+            assert [other.posts(number) for number in closable] == [1] * len(closable)
+            assert len(other.closings) == len(closable)
+            assert (lucca.throttled, other.throttled) == (0, 0)
+
+    def test_a_tenant_that_fails_does_not_hold_up_the_others(self, lucca, run_example, monkeypatch) -> None:
+        wrong_key = lucca.connection_uri.replace(lucca.api_key, "wrong-key")
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_WRONG", wrong_key)
+        done = run_example(TENANTS, run_conf={"connections": ["lucca_wrong", "lucca_default"]})
+        assert done.state == "failed"
+        assert (done.states["tenant.find", 0], done.states["tenant.close", 1]) == ("failed", "success")
+        assert lucca.closed_ids == [1, 2, 3, 5, 6]
