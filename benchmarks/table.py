@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -24,6 +25,7 @@ class Row:
     :param figure: what came out
     :param target: what it should be at most
     :param reached: whether it is; ``None`` for a figure that is only told
+    :param day: when it was measured, ``YYYY-MM-DD``
     """
 
     key: str
@@ -31,11 +33,12 @@ class Row:
     figure: str
     target: str = "–"
     reached: bool | None = None
+    day: str = field(default_factory=lambda: time.strftime("%Y-%m-%d"))
 
     def __str__(self) -> str:
         """Return the line of the table."""
         said = {True: "reached", False: "**missed**", None: "–"}[self.reached]
-        return f"| {self.key} | {self.what} | {self.figure} | {self.target} | {said} |"
+        return f"| {self.key} | {self.what} | {self.figure} | {self.target} | {said} | {self.day} |"
 
 
 def at_most(key: str, what: str, value: float, target: float, *, told: str, unit: str = " ×") -> Row:
@@ -43,24 +46,29 @@ def at_most(key: str, what: str, value: float, target: float, *, told: str, unit
     return Row(key, what, f"{value:.3f}{unit} ({told})", f"≤ {target:g}{unit}", value <= target)
 
 
-def render(rows: Sequence[Row], setting: str) -> str:
-    """Return the table in Markdown, with what it was measured on."""
+def render(rows: Sequence[str], setting: str) -> str:
+    """
+    Return the table in Markdown, with what it was measured on.
+
+    :param rows: its lines
+    :param setting: what else is to be said of it
+    """
     from airflow import __version__ as airflow_version
 
     python = f"Python {platform.python_version()}, Airflow {airflow_version}, {platform.system()}"
-    head = "|   | Measured | Figure | Target | |\n|---|---|---|---|---|"
-    day = time.strftime("%Y-%m-%d")
-    return (
-        "\n".join([f"Measured on {day}: {os.cpu_count()} cores, {python}. {setting}\n", head, *map(str, rows)]) + "\n"
-    )
+    head = "|   | Measured | Figure | Target | | On |\n|---|---|---|---|---|---|"
+    return "\n".join([f"{os.cpu_count()} cores, {python}. {setting}\n", head, *rows]) + "\n"
 
 
-def write(table: str) -> None:
-    """Put the table into the docs, in the place of the last one."""
+def write(rows: Sequence[Row], setting: str) -> None:
+    """Put rows into the table of the docs, in the place of those with the same letters."""
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(START)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{START}\n{table}\n{END}{after}", encoding="utf-8")
+    table, _, after = rest.partition(END)
+    measured = {row.key for row in rows}
+    kept = [line for line in table.splitlines() if re.match(r"\| [a-z] \|", line) and line[2] not in measured]
+    text = render(sorted([*kept, *map(str, rows)], key=lambda line: line[2]), setting)
+    PAGE.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 def seconds(work: Callable[[], object]) -> float:

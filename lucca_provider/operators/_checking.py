@@ -47,7 +47,7 @@ class Arguments:
         :param hook: the connection
         :raises LuccaError: for what no other request would escape, such as a wrong key
         """
-        return check_purchases(self.purchase_ids, _HookSource(hook), self.rules, documents_since=self.documents_since)
+        return check_purchases(self.purchase_ids, HookSource(hook), self.rules, documents_since=self.documents_since)
 
 
 def read_arguments(task: Any) -> Arguments:
@@ -72,7 +72,7 @@ def read_arguments(task: Any) -> Arguments:
         raise AirflowFailException(str(error)) from error
 
 
-class _HookSource:
+class HookSource:
     """Lets a check read through a hook, within the tenant's limit."""
 
     def __init__(self, hook: LuccaHook) -> None:
