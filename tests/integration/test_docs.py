@@ -284,7 +284,7 @@ def test_commands_within_sentences_exist() -> None:
 
 def check_make(words: list[str]) -> None:
     makefile = page("Makefile")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     targets |= {f"test-{line}" for line in lines_of_make()}
     for word in words:
         name, equals, _ = word.partition("=")

@@ -1,0 +1,279 @@
+"""
+A whole Airflow of the tests' own: API server, scheduler, DAG processor, triggerer, and what a test adds to them.
+
+.. code-block:: python
+
+    with Deployment() as airflow:
+        run = airflow.api.trigger("close", {"purchase_ids": [1, 2, 3]})
+        assert run.wait() == "success"
+
+Nothing of it is left after the ``with`` block. Another executor or database is a matter of settings and more parts:
+
+.. code-block:: python
+
+    workers = {f"worker-{n}": Part(["celery", "worker"], {"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": …}) for n in "12"}
+    Deployment(environ={"AIRFLOW__CORE__EXECUTOR": "CeleryExecutor", …}, parts=workers)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar
+
+import psutil
+import requests
+
+from tests.system.api import Api, wait_until
+
+ROOT = Path(__file__).parents[2]
+DAGS = (ROOT / "dags", ROOT / "tests" / "system" / "dags")
+USER, PASSWORD = "admin", "admin"
+FERNET_KEY = "mA4hhCJ1jmvjMr4sPTdvnVDuRgNq4zYrN5hHhTQWbCg="
+
+
+@dataclass(frozen=True)
+class Part:
+    """
+    A process of an Airflow.
+
+    :param arguments: what ``airflow`` is called with
+    :param environ: environment variables of this part alone
+    """
+
+    arguments: Sequence[str]
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+PARTS = {name: Part([name]) for name in ("api-server", "scheduler", "dag-processor", "triggerer")}
+
+
+class Deployment:
+    """
+    An Airflow with a home, a database, ports and settings of its own, for as long as a ``with`` block lasts.
+
+    :param environ: environment variables for all parts, which go before those that are set here
+    :param parts: more parts, by name, which start after the others
+    :param dags: folders with DAGs
+    :ivar home: ``AIRFLOW_HOME``. The parts log into its folder ``parts``, the tasks into ``logs``
+    :ivar url: address of the UI and the REST API, where ``admin`` logs in with the password ``admin``
+    :ivar api: client of the REST API, logged in
+    :ivar environ: the environment of all parts
+    """
+
+    running: ClassVar[list[Deployment]] = []
+    """Those whose logs are of interest if a test fails."""
+
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str] | None = None,
+        parts: Mapping[str, Part] | None = None,
+        dags: Iterable[Path] = DAGS,
+    ) -> None:
+        self._overrides = dict(environ or {})
+        self._parts = {**PARTS, **(parts or {})}
+        self._dags = list(dags)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._sessions: set[int] = set()
+
+    def __enter__(self) -> Deployment:
+        self.home = Path(tempfile.mkdtemp(prefix="lucca-system-"))
+        try:
+            self._set_up()
+            Deployment.running.append(self)
+            self._migrate()
+            for name in self._parts:
+                self.start(name)
+            self.wait_until_healthy()
+            self.wait_for_dags()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._end()
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """Start a part; it is not waited for."""
+        part = self._parts[name]
+        with self._log(name).open("ab") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *part.arguments],
+                env={**self.environ, **part.environ},
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # All that it starts stays in its session, where it is found again even when its parent is gone.
+                start_new_session=True,
+            )
+        self._sessions.add(self._processes[name].pid)
+
+    def stop(self, name: str, *, seconds: float = 30) -> None:
+        """End a part in order, and wait for it."""
+        self._processes[name].terminate()
+        self._processes[name].wait(seconds)
+
+    def kill(self, name: str) -> None:
+        """Kill a part with all that it started, tasks too, as a machine that vanishes."""
+        process = self._processes[name]
+        kill(self._members({process.pid}))
+        process.wait()
+
+    def wait_until_healthy(self, *, seconds: float = 180) -> None:
+        """Wait until the API server answers, and knows all other parts to be alive."""
+        wait_until(self._is_healthy, "an Airflow that is healthy", seconds=seconds)
+
+    def wait_for_dags(self, *, seconds: float = 120) -> None:
+        """Wait until every DAG file is read, and see that none of them is broken."""
+        files = {file.name for folder in self._dags for file in folder.glob("*.py")}
+
+        def all_are_read() -> bool:
+            broken = self.api.get("/importErrors")["import_errors"]
+            assert not broken, "\n".join(one["stack_trace"] for one in broken)
+            return files <= {Path(dag["fileloc"]).name for dag in self.api.get("/dags", limit=100)["dags"]}
+
+        wait_until(all_are_read, f"the DAGs in {', '.join(sorted(files))}", seconds=seconds)
+
+    def task_process(self, task: Mapping[str, Any], *, seconds: float = 30) -> psutil.Process:
+        """Return the process that runs the code of a task instance, whatever executor started it."""
+        title = f"airflow worker -- {task['id']}"
+
+        def find() -> psutil.Process | None:
+            return next((member for member in self._members(self._sessions) if _title(member) == title), None)
+
+        return wait_until(find, f"a process of {task['task_id']}", seconds=seconds)
+
+    def log_ends(self, *, characters: int = 4000) -> dict[str, str]:
+        """Return the ends of all logs, those of the parts before those of the tasks."""
+        files = [*sorted((self.home / "parts").glob("*")), *sorted((self.home / "logs").rglob("attempt=*.log"))]
+        return {str(file.relative_to(self.home)): file.read_text(errors="replace")[-characters:] for file in files}
+
+    # -- from the beginning to the end -------------------------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        (self.home / "parts").mkdir()
+        passwords = self.home / "passwords.json"
+        passwords.write_text(json.dumps({USER: PASSWORD}))
+        port, worker_logs, trigger_logs = free_ports(3)
+        self.url = f"http://127.0.0.1:{port}"
+        self.api = Api(self.url, user=USER, password=PASSWORD)
+        bundles = [
+            {
+                "name": f"dags-{number}",
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(folder), "refresh_interval": 0},
+            }
+            for number, folder in enumerate(self._dags)
+        ]
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "LUCCA_", "COV"))
+        }
+        self.environ = {
+            **inherited,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "AIRFLOW_HOME": str(self.home),
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__FERNET_KEY": FERNET_KEY,
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
+            # As soon as there is a DAG, its schedule would start a run, which the tests' own would have to wait for.
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            **self._overrides,
+        }
+
+    def _migrate(self) -> None:
+        with self._log("db-migrate").open("ab") as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "airflow", "db", "migrate"],
+                env=self.environ,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode:
+            raise RuntimeError(f"airflow db migrate failed:\n{self._log('db-migrate').read_text()[-4000:]}")
+
+    def _is_healthy(self) -> bool:
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} has ended:\n{self._log(name).read_text(errors='replace')[-4000:]}")
+        try:
+            health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+        except requests.RequestException:
+            return False
+        return all(part["status"] == "healthy" for part in health.values())
+
+    def _end(self) -> None:
+        """End all at once. Nothing of it is worth an orderly end, which takes a minute."""
+        kill(self._members(self._sessions))
+        for process in self._processes.values():
+            process.wait()
+        shutil.rmtree(self.home, ignore_errors=True)
+        if self in Deployment.running:
+            Deployment.running.remove(self)
+
+    def _log(self, name: str) -> Path:
+        return self.home / "parts" / f"{name}.log"
+
+    def _members(self, sessions: set[int]) -> Iterator[psutil.Process]:
+        for process in psutil.process_iter():
+            with suppress(ProcessLookupError):
+                if os.getsid(process.pid) in sessions:
+                    yield process
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """Kill processes with SIGKILL, those that are gone already too."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
+
+
+def _title(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline()).strip()
+    return ""
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
