@@ -49,11 +49,12 @@ class Api:
         run = self.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
         return Run(self, dag_id, run["dag_run_id"])
 
-    def set_connection(self, conn_id: str, uri: str) -> None:
-        """Write a connection to Airflow's database, in the place of an older one."""
+    def set_connection(self, conn_id: str, text: str) -> None:
+        """Write a connection, in Airflow's URI form or its JSON form, to the database, in the place of an older one."""
         from airflow.sdk import Connection
 
-        connection = Connection.from_uri(uri, conn_id=conn_id)
+        make = Connection.from_json if text.startswith("{") else Connection.from_uri
+        connection = make(text, conn_id=conn_id)
         names = ("conn_type", "host", "login", "password", "schema", "port", "extra")
         self.delete(f"/connections/{conn_id}")
         self.post("/connections", {"connection_id": conn_id} | {name: getattr(connection, name) for name in names})

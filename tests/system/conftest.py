@@ -1,13 +1,23 @@
-"""Gives the system tests a whole Airflow, ends it whatever happens, and shows its logs where a test fails."""
+"""Gives the system tests a whole Airflow and tenants, ends it whatever happens, and shows its logs if a test fails."""
 
 from __future__ import annotations
 
+import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from tests.system.deployment import Deployment
+from lucca_provider.sandbox import Sandbox
+from tests.system.deployment import Deployment, free_ports
+
+KEY = f"system/{secrets.token_hex(8)}+key="
+"""The API key of all tenants: found nowhere by chance, and different when it is percent-encoded."""
+(FIXED_PORT,) = free_ports(1)
+"""Where the tenant has to be that the connection ``lucca_environment`` leads to."""
 
 # What CI sends when it gives up. As after Ctrl-C, whatever was started is then ended and removed.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -25,5 +35,20 @@ def pytest_runtest_makereport() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def airflow() -> Iterator[Deployment]:
     """Start an Airflow with the example DAGs, those of the tests, LocalExecutor and SQLite."""
-    with Deployment() as deployment:
+    connection = f"lucca://:{quote(KEY, safe='')}@127.0.0.1:{FIXED_PORT}/http"
+    with Deployment(environ={"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}) as deployment:
         yield deployment
+
+
+@pytest.fixture
+def serve(airflow: Deployment) -> Iterator[Callable[..., Sandbox]]:
+    """Serve a tenant whose purchases can all be closed, and make it Airflow's connection ``lucca_default``."""
+    with ExitStack() as stack:
+
+        def serve(purchases: int, **kwargs: Any) -> Sandbox:
+            lucca = Sandbox(purchases, states={"closable": 1}, api_key=KEY, **kwargs)
+            stack.enter_context(lucca)
+            airflow.api.set_connection("lucca_default", lucca.connection_uri)
+            return lucca
+
+        yield serve

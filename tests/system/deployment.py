@@ -162,9 +162,10 @@ class Deployment:
 
         return wait_until(find, f"a process of {task['task_id']}", seconds=seconds)
 
-    def log_ends(self, *, characters: int = 4000) -> dict[str, str]:
-        """Return the ends of all logs, those of the parts before those of the tasks."""
-        files = [*sorted((self.home / "parts").glob("*")), *sorted((self.home / "logs").rglob("attempt=*.log"))]
+    def log_ends(self, *, characters: int = 4000, tasks: int = 4) -> dict[str, str]:
+        """Return the ends of the logs of all parts, and of those that tasks wrote last."""
+        task_logs = sorted((self.home / "logs").rglob("attempt=*.log"), key=lambda file: file.stat().st_mtime)
+        files = [*sorted((self.home / "parts").glob("*")), *task_logs[-tasks:]]
         return {str(file.relative_to(self.home)): file.read_text(errors="replace")[-characters:] for file in files}
 
     # -- from the beginning to the end -------------------------------------------------------------------------------

@@ -1,25 +1,164 @@
-"""A whole Airflow closes purchases: triggered, deferred, killed, cleared, and without its API server for a while."""
+"""A whole Airflow closes purchases: examples, deferred, killed, cleared, and without its API server for a while."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lucca_provider.sandbox import Sandbox
-from tests.system.deployment import Deployment
+from tests.system.api import wait_until
+from tests.system.conftest import FIXED_PORT
+from tests.system.deployment import ROOT, Deployment
+
+Serve = Callable[..., Sandbox]
+REFUSED = 4
+"""Of the purchases 1 to 6, which the examples are about, the one with an invoice that is not paid."""
 
 
-@pytest.fixture
-def lucca(airflow: Deployment) -> Iterator[Sandbox]:
-    with Sandbox(purchases=20, states={"closable": 1}) as lucca:
-        airflow.api.set_connection("lucca_default", lucca.connection_uri)
-        yield lucca
+def assert_closed_once(lucca: Sandbox, ids: Iterable[int], *, refused: Iterable[int] = ()) -> None:
+    """See in the tenant's record that one closing was sent for each of these, and that the limit was kept."""
+    assert Counter(closing.purchase_id for closing in lucca.closings) == Counter(ids)
+    posts = Counter(request.purchase_id for request in lucca.requests if request.method == "POST")
+    assert posts == Counter([*ids, *refused])
+    assert lucca.throttled == 0
 
 
-def test_a_run_closes_what_its_conf_names(airflow: Deployment, lucca: Sandbox) -> None:
-    ids = lucca.closable_ids
-    run = airflow.api.trigger("close", {"purchase_ids": ids})
+# -- the examples ----------------------------------------------------------------------------------------------------
+
+
+def candidates_table(airflow: Deployment, folder: Path) -> None:
+    """Fill the table that the first example checks; Airflow finds it through a connection."""
+    file = folder / "validation.db"
+    database = sqlite3.connect(file)
+    with database:
+        database.execute(
+            "CREATE TABLE purchase_candidates"
+            " (purchase_id INTEGER, ordered NUMERIC, invoiced NUMERIC, approved_by TEXT, problem TEXT)"
+        )
+        rows = [(1, 100, 100, "cr"), (2, 80, 80.5, "cr"), (3, 70, 70, None), (5, 60, 59, "cr")]
+        database.executemany("INSERT INTO purchase_candidates VALUES (?, ?, ?, ?, NULL)", rows)
+    database.close()
+    airflow.api.set_connection("lucca_validation", json.dumps({"conn_type": "sqlite", "host": str(file)}))
+
+
+def candidates_file(airflow: Deployment, folder: Path) -> None:
+    """Write the file that the second example checks; Airflow finds it through a variable."""
+    file = folder / "candidates.csv"
+    file.write_text("purchase_id,ordered,invoiced\n1,100.00,100.00\n2,80.00,80.50\n3,70.00,free\n5,60,60.00\n")
+    airflow.api.set_variable("lucca_candidates", f"file://{file}")
+
+
+def pool(airflow: Deployment, folder: Path) -> None:
+    """Make the pool that the third example takes its slots from."""
+    airflow.api.set_pool("lucca", 4)
+
+
+@dataclass(frozen=True)
+class Example:
+    """
+    An example DAG, and what has to become of it.
+
+    :param set_up: makes what the DAG needs beside a tenant
+    :param closed: purchases that are closed afterwards
+    :param refused: purchases that Lucca refuses
+    :param conf: what the run is started with
+    :param state: how the run ends
+    :param answers: what a person answers to tasks that wait for one, by task
+    """
+
+    set_up: Callable[[Deployment, Path], None]
+    closed: list[int]
+    refused: list[int] = field(default_factory=list)
+    conf: Mapping[str, Any] = field(default_factory=dict)
+    state: str = "success"
+    answers: Mapping[str, str] = field(default_factory=dict)
+
+
+EXAMPLES = {
+    "lucca_close_validated_purchases": Example(candidates_table, closed=[1, 5]),
+    "lucca_close_checked_purchases": Example(candidates_file, closed=[1, 5]),
+    "lucca_close_chosen_purchases": Example(
+        pool, closed=[2, 6], refused=[REFUSED], conf={"purchase_ids": [2, REFUSED, 6]}, state="failed"
+    ),
+}
+
+
+def test_no_example_is_left_out() -> None:
+    assert set(EXAMPLES) == {file.stem for file in (ROOT / "dags").glob("*.py")}
+
+
+@pytest.mark.parametrize("dag_id", EXAMPLES)
+def test_an_example_runs_to_its_end(airflow: Deployment, serve: Serve, tmp_path: Path, dag_id: str) -> None:
+    example = EXAMPLES[dag_id]
+    lucca = serve(0)
+    for number in range(1, 7):
+        payment = "ToPay" if number == REFUSED else "Paid"
+        lucca.add_purchase(id=number, invoices=[{"conformityState": "Confirmed", "paymentState": payment}])
+    example.set_up(airflow, tmp_path)
+    run = airflow.api.trigger(dag_id, dict(example.conf))
+    for task_id, option in example.answers.items():
+        run.wait_for_task(task_id, "deferred", "awaiting_input")
+        run.answer(task_id, option)
+    assert run.wait() == example.state
+    assert_closed_once(lucca, example.closed, refused=example.refused)
+    assert all(run.run_id in str(closing.comment) for closing in lucca.closings)
+
+
+# -- closings that are disturbed -------------------------------------------------------------------------------------
+
+
+def test_a_deferrable_closing_leaves_its_worker_for_each_window(airflow: Deployment, serve: Serve) -> None:
+    lucca = serve(13, limit=5, window=4)
+    run = airflow.api.trigger("close_deferrable", {"purchase_ids": lucca.purchase_ids})
+    run.wait_for_task("close", "deferred")
     assert run.wait() == "success"
-    assert run.xcom("close")["closed"] == ids
-    assert [lucca.posts(purchase_id) for purchase_id in ids] == [1] * 20
+    assert run.xcom("close")["closed"] == lucca.purchase_ids
+    assert run.log("close", 1).count("leaving the worker meanwhile") == 2
+    assert_closed_once(lucca, lucca.purchase_ids)
+
+
+@pytest.mark.parametrize("dag_id", ["close", "close_deferrable"])
+def test_the_retry_finishes_what_a_killed_process_began(airflow: Deployment, serve: Serve, dag_id: str) -> None:
+    lucca = serve(16, port=FIXED_PORT, latency=0.2)
+    conf = {"purchase_ids": lucca.purchase_ids, "lucca_conn_id": "lucca_environment"}
+    run = airflow.api.trigger(dag_id, conf)
+    process = airflow.task_process(run.wait_for_task("close", "running"))
+    wait_until(lambda: len(lucca.closings) >= 5, "five closings", seconds=30, every=0.01)
+    process.kill()
+    assert run.wait() == "success"
+    assert len(run.tries("close")) == 2
+    assert run.xcom("close")["closed"] == lucca.purchase_ids
+    assert_closed_once(lucca, lucca.purchase_ids)
+
+
+def test_a_run_that_is_cleared_after_its_success_asks_lucca_nothing(airflow: Deployment, serve: Serve) -> None:
+    lucca = serve(5)
+    run = airflow.api.trigger("close", {"purchase_ids": lucca.purchase_ids})
+    assert run.wait() == "success"
+    assert_closed_once(lucca, lucca.purchase_ids)
+    lucca.reset_requests()
+    run.clear()
+    assert run.wait() == "success"
+    assert len(run.tries("close")) == 2
+    assert run.xcom("close")["closed"] == lucca.purchase_ids
+    assert lucca.requests == []
+
+
+def test_a_closing_outlives_a_restart_of_the_api_server(airflow: Deployment, serve: Serve) -> None:
+    lucca = serve(16, latency=0.2)
+    run = airflow.api.trigger("close", {"purchase_ids": lucca.purchase_ids})
+    wait_until(lambda: len(lucca.closings) >= 5, "five closings", seconds=60, every=0.01)
+    airflow.stop("api-server")
+    before = len(lucca.closings)
+    airflow.start("api-server")
+    airflow.wait_until_healthy()
+    assert run.wait() == "success"
+    assert before < 16
+    assert_closed_once(lucca, lucca.purchase_ids)
