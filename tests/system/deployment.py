@@ -162,7 +162,7 @@ class Deployment:
 
         return wait_until(find, f"a process of {task['task_id']}", seconds=seconds)
 
-    def log_ends(self, *, characters: int = 4000, tasks: int = 4) -> dict[str, str]:
+    def log_ends(self, *, characters: int = 60000, tasks: int = 4) -> dict[str, str]:
         """Return the ends of the logs of all parts, and of those that tasks wrote last."""
         task_logs = sorted((self.home / "logs").rglob("attempt=*.log"), key=lambda file: file.stat().st_mtime)
         files = [*sorted((self.home / "parts").glob("*")), *task_logs[-tasks:]]

@@ -1,0 +1,59 @@
+"""No API key is in anything that an Airflow wrote, whatever it did before; and it would be found if it were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lucca_provider.sandbox import Sandbox
+from tests.system.api import Run
+from tests.system.conftest import KEY
+from tests.system.deployment import Deployment
+from tests.system.search import search
+
+FORMS = ("plain", "base64", "percent", "packed")
+PLACES = {
+    "logs": "what tasks log",
+    "parts": "what the scheduler and the others log",
+    "xcom": "what tasks push",
+    "rendered_task_instance_fields": "templates with their values",
+    "task_state_store": "the ledger",
+    "serialized_dag": "the DAGs",
+    "trigger": "what a deferred task waits for, which is encrypted",
+    "variable": "a value that is encrypted in any other table than that of the connections",
+}
+
+
+@pytest.fixture(scope="session")
+def planted(airflow: Deployment) -> Run:
+    """Plant markers in each of the places."""
+    run = airflow.api.trigger("planted")
+    run.wait_for_task("plant", "deferred")
+    airflow.api.set_variable("planted", str(run.xcom("plant", "planted")))
+    return run
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_marker_is_found_wherever_it_stands(airflow: Deployment, planted: Run, form: str) -> None:
+    assert search(airflow, f"planted/{form}+marker=") >= set(PLACES)
+
+
+def test_what_a_connection_holds_encrypted_is_left_aside(airflow: Deployment) -> None:
+    airflow.api.set_connection("planted", "lucca://:planted%2Fconnection+marker%3D@acme.ilucca.net")
+    assert search(airflow, "planted/connection+marker=") == set()
+
+
+def test_the_key_is_nowhere(airflow: Deployment, serve: Callable[..., Sandbox]) -> None:
+    failed: Any = serve(8)
+    failed.fail_next("html", purchase_id=failed.purchase_ids[5])
+    run = airflow.api.trigger("close", {"purchase_ids": failed.purchase_ids})
+    assert run.wait() == "success"
+    assert "LuccaUnresolvedError" in run.log("close", 1) or len(run.tries("close")) == 2
+    waiting = serve(8, limit=5, window=600)
+    run = airflow.api.trigger("close_deferrable", {"purchase_ids": waiting.purchase_ids})
+    run.wait_for_task("close", "deferred")
+    assert len(waiting.closings) == 5
+    assert airflow.api.get("/connections/lucca_default")["password"] == "***"
+    assert search(airflow, KEY) == set()
