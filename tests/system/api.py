@@ -134,7 +134,7 @@ class Run:
         path = f"{self.path}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.api.get(path, map_index=map_index, stringify=False)["value"]
 
-    def log(self, task_id: str, try_number: int, map_index: int = -1) -> str:
+    def log(self, task_id: str, try_number: int = 1, map_index: int = -1) -> str:
         """Return the lines of a try's log, as the UI gets them."""
         path = f"{self.path}/taskInstances/{task_id}/logs/{try_number}"
         lines = self.api.get(path, map_index=map_index, full_content=True)["content"]

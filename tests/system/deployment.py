@@ -162,7 +162,7 @@ class Deployment:
 
         return wait_until(find, f"a process of {task['task_id']}", seconds=seconds)
 
-    def log_ends(self, *, characters: int = 60000, tasks: int = 4) -> dict[str, str]:
+    def log_ends(self, *, characters: int = 6000, tasks: int = 4) -> dict[str, str]:
         """Return the ends of the logs of all parts, and of those that tasks wrote last."""
         task_logs = sorted((self.home / "logs").rglob("attempt=*.log"), key=lambda file: file.stat().st_mtime)
         files = [*sorted((self.home / "parts").glob("*")), *task_logs[-tasks:]]
@@ -211,6 +211,8 @@ class Deployment:
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+            # On a busy machine the API server's first answers take longer than the 5 s that tasks wait by default.
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             **self._overrides,
         }

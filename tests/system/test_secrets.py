@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -37,7 +36,7 @@ def planted(airflow: Deployment) -> Run:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_marker_is_found_wherever_it_stands(airflow: Deployment, planted: Run, form: str) -> None:
-    assert search(airflow, f"planted/{form}+marker=") >= set(PLACES)
+    assert set(PLACES) - search(airflow, f"planted/{form}+marker=") == set()
 
 
 def test_what_a_connection_holds_encrypted_is_left_aside(airflow: Deployment) -> None:
@@ -46,11 +45,12 @@ def test_what_a_connection_holds_encrypted_is_left_aside(airflow: Deployment) ->
 
 
 def test_the_key_is_nowhere(airflow: Deployment, serve: Callable[..., Sandbox]) -> None:
-    failed: Any = serve(8)
-    failed.fail_next("html", purchase_id=failed.purchase_ids[5])
-    run = airflow.api.trigger("close", {"purchase_ids": failed.purchase_ids})
+    """After all the runs of this session, one that failed with a traceback, and one whose trigger is still there."""
+    retried = serve(8)
+    retried.fail_next("html", purchase_id=retried.purchase_ids[5])
+    run = airflow.api.trigger("close", {"purchase_ids": retried.purchase_ids})
     assert run.wait() == "success"
-    assert "LuccaUnresolvedError" in run.log("close", 1) or len(run.tries("close")) == 2
+    assert "That is a web page, not the API" in run.log("close")
     waiting = serve(8, limit=5, window=600)
     run = airflow.api.trigger("close_deferrable", {"purchase_ids": waiting.purchase_ids})
     run.wait_for_task("close", "deferred")
