@@ -21,7 +21,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -134,9 +133,8 @@ class Deployment:
 
     def kill(self, name: str) -> None:
         """Kill a part with all that it started, tasks too, as a machine that vanishes."""
-        process = self._processes[name]
-        kill(self._members({process.pid}))
-        process.wait()
+        self._kill({self._processes[name].pid})
+        self._processes[name].wait()
 
     def wait_until_healthy(self, *, seconds: float = 180) -> None:
         """Wait until the API server answers, and knows all other parts to be alive."""
@@ -211,6 +209,9 @@ class Deployment:
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
+            # How late a task's supervisor may notice that the task was deferred. Within these 5 s by default Airflow
+            # takes a task that was resumed meanwhile for failed; the tests' windows are as short as that.
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             # On a busy machine the API server's first answers take longer than the 5 s that tasks wait by default.
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
@@ -243,7 +244,7 @@ class Deployment:
 
     def _end(self) -> None:
         """End all at once. Nothing of it is worth an orderly end, which takes a minute."""
-        kill(self._members(self._sessions))
+        self._kill(self._sessions)
         for process in self._processes.values():
             process.wait()
         shutil.rmtree(self.home, ignore_errors=True)
@@ -253,18 +254,19 @@ class Deployment:
     def _log(self, name: str) -> Path:
         return self.home / "parts" / f"{name}.log"
 
+    def _kill(self, sessions: set[int]) -> None:
+        # Again and again, for one that is killed may just have started another.
+        while members := list(self._members(sessions)):
+            for member in members:
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
+            psutil.wait_procs(members, timeout=5)
+
     def _members(self, sessions: set[int]) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():
-            with suppress(ProcessLookupError):
-                if os.getsid(process.pid) in sessions:
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):
+                if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
                     yield process
-
-
-def kill(processes: Iterable[psutil.Process]) -> None:
-    """Kill processes with SIGKILL, those that are gone already too."""
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGKILL)
 
 
 def _title(process: psutil.Process) -> str:

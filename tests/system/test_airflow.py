@@ -115,7 +115,7 @@ def test_an_example_runs_to_its_end(airflow: Deployment, serve: Serve, tmp_path:
 
 
 def test_a_deferrable_closing_leaves_its_worker_for_each_window(airflow: Deployment, serve: Serve) -> None:
-    lucca = serve(13, limit=5, window=4)
+    lucca = serve(13, limit=5, window=6)
     run = airflow.api.trigger("close_deferrable", {"purchase_ids": lucca.purchase_ids})
     run.wait_for_task("close", "deferred")
     assert run.wait() == "success"
@@ -127,7 +127,7 @@ def test_a_deferrable_closing_leaves_its_worker_for_each_window(airflow: Deploym
 @pytest.mark.parametrize("dag_id", ["close", "close_deferrable"])
 def test_the_retry_finishes_what_a_killed_process_began(airflow: Deployment, serve: Serve, dag_id: str) -> None:
     # What is left for the retry, which does not know how much of the limit is used, fits into the window.
-    lucca = serve(28, limit=20, window=4, latency=0.2)
+    lucca = serve(28, limit=20, window=6, latency=0.2)
     run = airflow.api.trigger(dag_id, {"purchase_ids": lucca.purchase_ids})
     # In the second window, that is after a deferrable task came back once.
     wait_until(lambda: len(lucca.closings) > 20, "a second window", seconds=60, every=0.01)
