@@ -104,12 +104,13 @@ with DAG(
         check = ti.xcom_pull(task_ids="check") or {}
         answer = ti.xcom_pull(task_ids="approve") or {}
         closing = ti.xcom_pull(task_ids="close") or {}
-        decision = ", ".join(answer.get("chosen_options") or ["none"])
+        # A rejection leaves no result behind, and neither does an approval that nobody answered.
+        decision = "approved" if answer.get("chosen_options") == ["Approve"] else "not approved"
         lines = [f"{number}: not now, {reason}" for number, reason in reasons_of(check).items()]
         lines += report_lines(closing)
         if not closing:
             lines += [f"{number}: closable, not closed" for number in check.get("closable", [])]
-        log.info("Decision: %s.\n%s", decision, "\n".join(lines) or "No purchase was looked at.")
+        log.info("The closing was %s.\n%s", decision, "\n".join(lines) or "No purchase was looked at.")
         return {"decision": decision, "not_now": {str(n): r for n, r in reasons_of(check).items()}, **closing}
 
     if ApprovalOperator:

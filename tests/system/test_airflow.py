@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -15,11 +16,12 @@ import pytest
 from lucca_provider.sandbox import Sandbox
 from tests.system.api import wait_until
 from tests.system.conftest import FIXED_PORT
-from tests.system.deployment import ROOT, Deployment
+from tests.system.deployment import ROOT, USER, Deployment
 
 Serve = Callable[..., Sandbox]
 REFUSED = 4
 """Of the purchases 1 to 6, which the examples are about, the one with an invoice that is not paid."""
+SUPPLIER = {"id": 1, "name": "Boréal Télécom"}
 
 
 def assert_closed_once(lucca: Sandbox, ids: Iterable[int], *, refused: Iterable[int] = ()) -> None:
@@ -55,6 +57,24 @@ def candidates_file(airflow: Deployment, folder: Path) -> None:
     airflow.api.set_variable("lucca_candidates", f"file://{file}")
 
 
+def warehouse_table(airflow: Deployment, folder: Path) -> None:
+    """Fill the table that the cross-check reads, with one amount that is a cent off."""
+    file = folder / "warehouse.db"
+    database = sqlite3.connect(file)
+    with database:
+        database.execute(
+            "CREATE TABLE warehouse_invoices (purchase_id INTEGER, supplier TEXT, currency TEXT, amount NUMERIC)"
+        )
+        rows = [(number, SUPPLIER["name"], "EUR", 120.5 if number != 2 else 120.51) for number in (1, 2, 3)]
+        database.executemany("INSERT INTO warehouse_invoices VALUES (?, ?, ?, ?)", rows)
+    database.close()
+    airflow.api.set_connection("lucca_warehouse", json.dumps({"conn_type": "sqlite", "host": str(file)}))
+
+
+def nothing(airflow: Deployment, folder: Path) -> None:
+    """Make nothing."""
+
+
 def pool(airflow: Deployment, folder: Path) -> None:
     """Make the pool that the third example takes its slots from."""
     airflow.api.set_pool("lucca", 4)
@@ -87,6 +107,9 @@ EXAMPLES = {
     "lucca_close_chosen_purchases": Example(
         pool, closed=[2, 6], refused=[REFUSED], conf={"purchase_ids": [2, REFUSED, 6]}, state="failed"
     ),
+    "lucca_close_month_end": Example(nothing, closed=[1, 2, 3, 5, 6], answers={"approve": "Approve"}),
+    "lucca_close_warehouse_matches": Example(warehouse_table, closed=[1, 3]),
+    "lucca_close_many_tenants": Example(nothing, closed=[1, 2, 3, 5, 6]),
 }
 
 
@@ -94,13 +117,18 @@ def test_no_example_is_left_out() -> None:
     assert set(EXAMPLES) == {file.stem for file in (ROOT / "dags").glob("*.py")}
 
 
+def add_purchases(lucca: Sandbox) -> None:
+    for number in range(1, 7):
+        payment = "ToPay" if number == REFUSED else "Paid"
+        invoice = {"conformityState": "Confirmed", "paymentState": payment, "amount": 120.5}
+        lucca.add_purchase(id=number, title=f"Chairs | {number}", supplier=SUPPLIER, invoices=[invoice])
+
+
 @pytest.mark.parametrize("dag_id", EXAMPLES)
 def test_an_example_runs_to_its_end(airflow: Deployment, serve: Serve, tmp_path: Path, dag_id: str) -> None:
     example = EXAMPLES[dag_id]
     lucca = serve(0)
-    for number in range(1, 7):
-        payment = "ToPay" if number == REFUSED else "Paid"
-        lucca.add_purchase(id=number, invoices=[{"conformityState": "Confirmed", "paymentState": payment}])
+    add_purchases(lucca)
     example.set_up(airflow, tmp_path)
     run = airflow.api.trigger(dag_id, dict(example.conf))
     for task_id, option in example.answers.items():
@@ -109,6 +137,40 @@ def test_an_example_runs_to_its_end(airflow: Deployment, serve: Serve, tmp_path:
     assert run.wait() == example.state
     assert_closed_once(lucca, example.closed, refused=example.refused)
     assert all(run.run_id in str(closing.comment) for closing in lucca.closings)
+
+
+def test_a_person_sees_what_the_month_end_would_close_and_is_named(airflow: Deployment, serve: Serve) -> None:
+    lucca = serve(0)
+    add_purchases(lucca)
+    run = airflow.api.trigger("lucca_close_month_end")
+    run.wait_for_task("approve", "deferred", "awaiting_input")
+    assert not lucca.closings
+    asked = airflow.api.get(f"{run.path}/taskInstances/approve/-1/hitlDetails")
+    assert asked["subject"] == "Close 5 purchases in Lucca? That cannot be undone."
+    to_be_closed, not_now = asked["body"].split("### Not now")
+    assert "| 1 | Boréal Télécom | Chairs / 1 | 120.50 EUR |  |" in to_be_closed
+    assert re.search(r"\| 4 \| .* \| invoice F\d+-\d+ of [\d-]+: not paid \|", not_now)
+    assert (to_be_closed.count("| 120.50 EUR |"), not_now.count("| 120.50 EUR |")) == (5, 1)
+    run.answer("approve")
+    assert run.wait() == "success"
+    assert {closing.comment for closing in lucca.closings} == {
+        f"Month-end by Airflow, {run.run_id}, approved by {USER}"
+    }
+    report = run.xcom("report")
+    assert (report["decision"], report["closed"]) == ("approved", [1, 2, 3, 5, 6])
+    assert list(report["not_now"]) == ["4"]
+
+
+def test_nothing_is_closed_after_a_rejection(airflow: Deployment, serve: Serve) -> None:
+    lucca = serve(0)
+    add_purchases(lucca)
+    run = airflow.api.trigger("lucca_close_month_end")
+    run.wait_for_task("approve", "deferred", "awaiting_input")
+    run.answer("approve", "Reject")
+    assert run.wait() == "success"
+    assert run.task("close")["state"] == "skipped"
+    assert run.xcom("report")["decision"] == "not approved"
+    assert "POST" not in {request.method for request in lucca.requests}
 
 
 # -- closings that are disturbed -------------------------------------------------------------------------------------
