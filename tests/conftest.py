@@ -67,6 +67,19 @@ def run_dag(airflow_db: None) -> Callable[..., Any]:
     return run
 
 
+@pytest.fixture
+def logged(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """Return what was logged since the last call, by tasks too: those of Airflow 3 log past Python's handlers."""
+    caplog.set_level("INFO")
+
+    def read() -> str:
+        text = capsys.readouterr().out + caplog.text
+        caplog.clear()
+        return text
+
+    return read
+
+
 def register(dag: Any) -> None:
     """Write a DAG that stands in no DAG folder to the database, where Airflow 3 looks for it."""
     from airflow.models.dagbundle import DagBundleModel

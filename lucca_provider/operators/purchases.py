@@ -6,7 +6,7 @@ import base64
 import json
 import logging
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ from lucca_provider.closing import (
     parse_purchase_ids,
     parse_states,
 )
+from lucca_provider.closing.run import CLOSED_STATE, OPEN_STATES
 from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.links.lucca import LuccaInvoicesLink
 from lucca_provider.operators._checking import read_arguments, say_open
@@ -54,6 +55,8 @@ LEAVE_AFTER = 1 / 6
 """Share of the window from which a deferrable task leaves its worker: 10 of 60 seconds. Coming back costs a few."""
 KILLED = "the task was killed"
 MAX_IN_FLIGHT = 32
+KNOWN_STATES = OPEN_STATES | {CLOSED_STATE}
+"""``state`` of a purchase, as Lucca documents it."""
 
 
 class ClosePurchaseOperator(BaseOperator):
@@ -265,7 +268,8 @@ class ListPurchasesOperator(BaseOperator):
     :param max_bytes: size as JSON above which the result is refused, since XCom is not made for large ones
     :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
     :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent; for a
-        field that no purchase has; for a result that is too large
+        state that Lucca does not document and no purchase is in; for a field that no purchase has; for a result that is
+        too large
     :raises LuccaError: if the list cannot be read as a whole
     """
 
@@ -301,21 +305,21 @@ class ListPurchasesOperator(BaseOperator):
         except InvalidInputError as error:
             raise AirflowFailException(str(error)) from error
         missing = {*filters, *(fields or ())}
+        seen: set[str] = set()
         stateless: list[int] = []
         found: list[Any] = []
         read = 0
         for purchase in purchases:
             read += 1
             missing = {name for name in missing if _field(purchase, name) is _NOTHING}
-            if not isinstance(purchase.get("state"), str):
+            state = purchase.get("state")
+            if not isinstance(state, str):
                 stateless.append(purchase["id"])
-            elif purchase["state"] in states and self._is_wanted(purchase, filters):
+                continue
+            seen.add(state)
+            if state in states and self._is_wanted(purchase, filters):
                 found.append(purchase["id"] if fields is None else _chosen(purchase, fields))
-        if missing and read:
-            raise AirflowFailException(
-                f"filters and fields: none of the {read} purchases has {', '.join(map(repr, sorted(missing)))}. "
-                "Correct the name; a field within another is named with a dot, such as 'supplier.name'."
-            )
+        _check_names(states - seen if seen else (), missing if read else ())
         if stateless:
             shown = ", ".join(map(str, stateless[:10]))
             self.log.warning("Lucca tells no state of %s purchases, so they are left out: %s", len(stateless), shown)
@@ -328,17 +332,22 @@ class ListPurchasesOperator(BaseOperator):
             raise InvalidInputError(f"max_bytes: {self.max_bytes!r} is not a number of bytes above 0.")
         if self.predicate is not None and not callable(self.predicate):
             raise InvalidInputError(f"predicate: {self.predicate!r} cannot be called; give a function of a purchase.")
-        if self.filters is not None and not isinstance(self.filters, Mapping):
-            raise InvalidInputError(f"filters: {self.filters!r} is not a mapping of field names to values.")
+        filters = {} if self.filters is None else self.filters
+        if not isinstance(filters, Mapping) or not _are_names(filters):
+            raise InvalidInputError(f"filters: {filters!r} is not a mapping of field names to values.")
         fields = self.fields
-        if fields is not None and (isinstance(fields, str) or not all(isinstance(name, str) for name in fields)):
+        if fields is not None and (not isinstance(fields, (list, tuple)) or not _are_names(fields)):
             raise InvalidInputError(f"fields: {fields!r} is not a list of field names, such as ['title'].")
-        return parse_states(self.states, name="states"), self.filters or {}, fields
+        return parse_states(self.states, name="states"), filters, fields
 
     def _is_wanted(self, purchase: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
         if not all(_equals(_field(purchase, name), value) for name, value in filters.items()):
             return False
-        return self.predicate is None or bool(self.predicate(purchase))
+        try:
+            return self.predicate is None or bool(self.predicate(purchase))
+        except Exception:
+            self.log.error("predicate: it failed for purchase %s.", purchase["id"])
+            raise
 
     def _check_size(self, found: Sequence[Any]) -> None:
         size = len(json.dumps(found).encode())
@@ -450,11 +459,36 @@ _NOTHING = object()
 
 
 def _field(purchase: Mapping[str, Any], name: str) -> Any:
-    """Return a field, within others if its name has dots."""
+    """Return a field, within others if its name has dots; what is within nothing (``null``) is nothing too."""
     value: Any = purchase
     for part in name.split("."):
-        value = value.get(part, _NOTHING) if isinstance(value, Mapping) else _NOTHING
+        if value is not None:
+            value = value.get(part, _NOTHING) if isinstance(value, Mapping) else _NOTHING
     return value
+
+
+def _are_names(names: Iterable[object]) -> bool:
+    return all(isinstance(name, str) for name in names)
+
+
+def _check_names(states: Collection[str], fields: Collection[str]) -> None:
+    """
+    Tell a misspelt name from a list that is empty, which would pass for a month with nothing to do.
+
+    :param states: those asked for that no purchase is in
+    :param fields: those asked for that no purchase has
+    """
+    unknown = sorted(set(states) - KNOWN_STATES)
+    if unknown:
+        raise AirflowFailException(
+            f"states: no purchase is in {', '.join(map(repr, unknown))}. Correct the name; "
+            f"Lucca has {', '.join(sorted(KNOWN_STATES))}."
+        )
+    if fields:
+        raise AirflowFailException(
+            f"filters and fields: no purchase has {', '.join(map(repr, sorted(fields)))}. "
+            "Correct the name; a field within another is named with a dot, such as 'supplier.name'."
+        )
 
 
 def _chosen(purchase: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
