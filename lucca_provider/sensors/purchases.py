@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,7 +17,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from lucca_provider.exceptions import LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError, LuccaUnresolvedError
+from lucca_provider.exceptions import LuccaError, LuccaThrottledError, LuccaUnresolvedError
 from lucca_provider.links.lucca import LuccaInvoicesLink
 from lucca_provider.operators._checking import read_arguments, say_open
 from lucca_provider.operators._common import connect, push_link, say_counts, say_listed
@@ -43,7 +44,8 @@ class PurchasesClosableSensor(BaseSensorOperator):
 
     :param purchase_ids: what to wait for, in the shapes that
         :class:`~lucca_provider.operators.purchases.ClosePurchaseOperator` takes. (templated)
-    :param wait_for: ``all``: until each is closable or closed already; ``any``: until one is closable
+    :param wait_for: ``all``: until each is closable or closed already; ``any``: until one is closable, or all
+        are closed already
     :param documents_since: look only for documents that were created on this day or later, a date or ``YYYY-MM-DD``. A
         purchase of whose amount they account for a part only is not taken for closable. (templated)
     :param approved_states: ``conformityState`` of a document that counts as approved
@@ -54,7 +56,8 @@ class PurchasesClosableSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer instead of being rescheduled; ``timeout`` then counts from the start of
         the try. Default: Airflow's ``default_deferrable``
     :param mode: ``reschedule`` leaves the worker between two pokes, ``poke`` does not
-    :param poke_interval: seconds between two pokes, not fewer than the window of the tenant's limit (60)
+    :param poke_interval: seconds between two pokes, not fewer than the window of the tenant's limit (60); with
+        ``exponential_backoff``, which begins with half of it, not fewer than two windows
     :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent
     :raises AirflowSkipException: if there is nothing to wait for; after a time-out with ``soft_fail``
     :raises AirflowSensorTimeout: after ``timeout`` seconds, with what still blocks
@@ -106,53 +109,72 @@ class PurchasesClosableSensor(BaseSensorOperator):
         :raises LuccaUnresolvedError: for any other event
         """
         try:
-            started = float((event or {})["progress"])
+            if event is None or event["status"] != "success":
+                raise ValueError("not the event of this trigger")
+            started = float(event["progress"])
         except (KeyError, TypeError, ValueError) as error:
             raise LuccaUnresolvedError(f"The trigger came back with {str(event)[:200]!r}.") from error
         return self._look(context, started)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
+        self._still = ()
         arguments = read_arguments(self)
-        if self.deferrable and self.exponential_backoff:
-            raise AirflowFailException("exponential_backoff: True does nothing if deferrable is true. Leave one out.")
         if self.wait_for not in ("all", "any"):
             raise AirflowFailException(f"wait_for: {self.wait_for!r} is neither 'all' nor 'any'.")
+        if self.deferrable and self.exponential_backoff:
+            raise AirflowFailException("exponential_backoff: True does nothing if deferrable is true. Leave one out.")
         hook = connect(self.lucca_conn_id)
-        if self.poke_interval < hook.tenant.window_seconds:
-            raise AirflowFailException(
-                f"poke_interval: {self.poke_interval:g} s is shorter than the window of the tenant's limit, "
-                f"{hook.tenant.window_seconds:g} s. Give at least that; invoices are not paid by the minute."
-            )
+        self._check_intervals(hook.tenant.window_seconds)
         push_link(context, hook)
         if not arguments.purchase_ids:
             raise AirflowSkipException("There are no purchases to wait for.")
         try:
             check = arguments.check(hook)
-        except (LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError) as error:
+        except LuccaError as error:
             self._still = [f"the last look got no clear answer: {error}"]
+            if not isinstance(error, LuccaThrottledError):
+                raise
             self.log.warning("No clear answer, looking again later: %s", error)
             return PokeReturnValue(is_done=False)
         self._still = say_open(check)
         self.log.info("Found: %s.", say_counts(check))
         for line in self._still:
             self.log.info("Still waiting: %s", line)
-        done = not self._still if self.wait_for == "all" else bool(check["closable"])
+        done = not self._still or (self.wait_for == "any" and bool(check["closable"]))
         return PokeReturnValue(is_done=done, xcom_value=check["closable"])
+
+    def _check_intervals(self, window: float) -> None:
+        """Make sure that the requests of two pokes never fall into one window, which neither of them would notice."""
+        needed, why = window, "the window of the tenant's limit"
+        if self.exponential_backoff:
+            needed, why = 2 * window, f"twice {why}, since exponential_backoff begins with half"
+        if self.poke_interval < needed:
+            raise AirflowFailException(
+                f"poke_interval: {self.poke_interval:g} s is too short. Give at least {needed:g} s, {why}; invoices "
+                "are not paid by the minute."
+            )
+        if self.exponential_backoff and self.max_wait and self.max_wait.total_seconds() < window:
+            raise AirflowFailException(
+                f"max_wait: {self.max_wait.total_seconds():g} s is too short. Give at least {window:g} s, the window "
+                "of the tenant's limit."
+            )
 
     def _look(self, context: Context, started: float) -> Any:
         if self.deferrable:
             self.mode = "reschedule"
+        # Airflow warns of an ``execute`` that it did not call itself (2.11 even if an overriding one calls it).
+        execute = inspect.unwrap(BaseSensorOperator.execute)
         try:
-            return super().execute(context)
+            return execute(self, context)
         except AirflowRescheduleException as leave:
             if not self.deferrable:
                 raise
             self._defer_until(leave.reschedule_date.timestamp(), started)
         except (AirflowSensorTimeout, AirflowSkipException) as error:
-            if not self._still:
-                raise
-            raise type(error)(say_listed(str(error), self._still)) from error
+            # Where Airflow makes a skip of an error, the error is its cause, which no log would show.
+            why = self._still or ([str(error.__cause__)] if error.__cause__ else [])
+            raise type(error)(say_listed(str(error), why)) from error
 
     def _defer_until(self, moment: float, started: float) -> NoReturn:
         from lucca_provider.triggers.lucca import LuccaWaitTrigger
@@ -161,4 +183,3 @@ class PurchasesClosableSensor(BaseSensorOperator):
             message = say_listed(f"Not closable within the time-out of {self.timeout:g} s.", self._still)
             raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
         self.defer(trigger=LuccaWaitTrigger(moment, str(started)), method_name="execute_complete")
-        raise AssertionError("defer() does not return")

@@ -24,8 +24,8 @@ def imported_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["lucca_provider.operators.purchases"])
-def test_a_dag_file_that_uses_the_operators_imports_no_http_library(module):
+@pytest.mark.parametrize("module", ["lucca_provider.operators.purchases", "lucca_provider.sensors.purchases"])
+def test_a_dag_file_that_uses_operators_or_sensors_imports_no_http_library(module):
     new = imported_by(f"import {module}")
     assert module in new
     assert not [name for name in new if name.startswith(HTTP)]
