@@ -44,7 +44,7 @@ def lucca(monkeypatch):
 
 
 def new_sensor(**kwargs: Any) -> PurchasesClosableSensor:
-    return PurchasesClosableSensor(task_id="wait", **{"poke_interval": WINDOW, "mode": "poke", **kwargs})
+    return PurchasesClosableSensor(task_id="wait", **{"poke_interval": WINDOW, "timeout": 5, "mode": "poke", **kwargs})
 
 
 def new_context(ti: TaskInstance | None = None) -> Any:
@@ -148,7 +148,7 @@ def test_the_default_interval_fits_luccas_limit_also_with_exponential_backoff(mo
 
 
 def test_no_wait_of_exponential_backoff_is_shorter_than_the_window(lucca):
-    sensor = new_sensor(purchase_ids=[1], poke_interval=120, exponential_backoff=True, max_wait=60)
+    sensor = new_sensor(purchase_ids=[1], poke_interval=120, exponential_backoff=True, max_wait=60, timeout=9999)
     sensor._check_intervals(60)
     waits = [sensor._get_next_poke_interval(0.0, lambda: 0.0, count) for count in range(1, 8)]
     assert min(waits) >= 60
