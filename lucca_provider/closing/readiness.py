@@ -33,6 +33,7 @@ _PAYMENT = {
 }
 _TYPES = {"Invoice": "invoice", "CreditNote": "credit note"}
 _SHOWN_LENGTH = 60
+_MAX_DIGITS = 15
 MAX_REASONS = 10
 """Documents that are named for one purchase."""
 
@@ -98,7 +99,7 @@ def find_readiness(
         return Finding("blocked", [f"the purchase is {state}, not {wanted}"])
     if state is None:
         return Finding("unknown", ["Lucca tells no state of it"])
-    return Finding("unknown", [f"Lucca tells the state {_shown(state)}, which this version does not know"])
+    return Finding("unknown", [f"Lucca tells the state {_plain(state)!r}, which this version does not know"])
 
 
 def _judge_documents(
@@ -121,18 +122,28 @@ class _Problem:
 
 
 def _find_problem(document: Mapping[str, Any], rules: Rules) -> _Problem | None:
-    conformity, payment = _text(document, "conformityState"), _text(document, "paymentState")
-    if conformity in rules.cancelled_states or payment in rules.cancelled_states:
+    if _is_cancelled(document, rules):
         return None
+    conformity, payment = _text(document, "conformityState"), _text(document, "paymentState")
     missing = []
     if conformity not in rules.approved_states:
-        missing.append((_CONFORMITY.get(conformity or ""), f"the approval state {_shown(conformity)}"))
+        missing.append(_say_state("approval", conformity, _CONFORMITY))
     if payment not in rules.paid_states:
-        missing.append((_PAYMENT.get(payment or ""), f"the payment state {_shown(payment)}"))
+        missing.append(_say_state("payment", payment, _PAYMENT))
     if not missing:
         return None
-    words = [known or f"{unknown} is not known to this version" for known, unknown in missing]
-    return _Problem(f"{_name(document)}: {', '.join(words)}", any(known for known, _ in missing))
+    return _Problem(
+        f"{_name(document)}: {', '.join(words for words, _ in missing)}", any(known for _, known in missing)
+    )
+
+
+def _say_state(kind: str, state: str | None, words: Mapping[str, str]) -> tuple[str, bool]:
+    """Return a state in words, and whether it is one that Lucca publishes."""
+    if state is None:
+        return f"its {kind} state is missing", False
+    if state in words:
+        return words[state], True
+    return f"this version does not know the {kind} state {_plain(state)!r}", False
 
 
 def _find_gap(
@@ -141,9 +152,12 @@ def _find_gap(
     """Say what hints at documents that were not found: older than looked for, or hidden from this API key."""
     if documents and since is None:
         return None
-    billed = _amount(purchase.get("billedAmount"))
+    told = purchase.get("billedAmount")
+    billed = _amount(told)
     if billed is None:
-        return f"no amount billed is known, so older documents than of {since} may be missing" if since else None
+        if since:
+            return f"no amount billed is known, so older documents than of {since} may be missing"
+        return None if told is None else "no document of it is to be seen, and the amount billed for it cannot be read"
     if billed in _totals(documents, rules):
         return None
     if since is None:
@@ -152,24 +166,28 @@ def _find_gap(
 
 
 def _totals(documents: Iterable[Mapping[str, Any]], rules: Rules) -> set[Decimal]:
-    """Return what the documents come to: with taxes and without, with the cancelled ones and without."""
-    totals = {key: Decimal() for key in _SUMS}
-    readable = set(_SUMS)
-    for document in documents:
-        cancelled = {_text(document, "conformityState"), _text(document, "paymentState")} & rules.cancelled_states
-        sign = -1 if document.get("type") == "CreditNote" else 1
-        for taxes, counted in _SUMS:
-            if cancelled and counted == "uncancelled":
-                continue
-            amount = _amount(document.get("amountIncludingTaxes"), taxes)
-            if amount is None:
-                readable.discard((taxes, counted))
-            else:
-                totals[taxes, counted] += sign * abs(amount)
-    return {totals[key] for key in readable}
+    """
+    Return what the documents come to, with taxes and without: which of them Lucca bills is not published.
+
+    A cancelled one does not count, or it would stand in for an older one of the same amount that was not looked for.
+    """
+    counted = [document for document in documents if not _is_cancelled(document, rules)]
+    totals = set()
+    for taxes in ("includingTaxes", "excludingTaxes"):
+        amounts = [amount for document in counted if (amount := _signed_amount(document, taxes)) is not None]
+        if len(amounts) == len(counted):
+            totals.add(sum(amounts, Decimal()))
+    return totals
 
 
-_SUMS = [(taxes, counted) for taxes in ("includingTaxes", "excludingTaxes") for counted in ("all", "uncancelled")]
+def _signed_amount(document: Mapping[str, Any], taxes: str) -> Decimal | None:
+    amount = _amount(document.get("amountIncludingTaxes"), taxes)
+    # Whether Lucca gives that of a credit note a sign is not published.
+    return -abs(amount) if amount is not None and document.get("type") == "CreditNote" else amount
+
+
+def _is_cancelled(document: Mapping[str, Any], rules: Rules) -> bool:
+    return not rules.cancelled_states.isdisjoint({_text(document, "conformityState"), _text(document, "paymentState")})
 
 
 def _amount(value: object, *path: str) -> Decimal | None:
@@ -188,7 +206,8 @@ def _amount(value: object, *path: str) -> Decimal | None:
         amount = Decimal(str(value))
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() else None
+    # More digits than an amount has are a mistake, and could overflow or fill the memory.
+    return amount if amount.is_finite() and amount.adjusted() < _MAX_DIGITS else None
 
 
 def _name(document: Mapping[str, Any]) -> str:
@@ -213,7 +232,3 @@ def _plain(text: str) -> str:
     """Make Lucca's text fit for one line of a log."""
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
-
-
-def _shown(state: str | None) -> str:
-    return "that is missing" if state is None else repr(_plain(state))
