@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
-from lucca_provider.closing.readiness import Finding, Rules, find_readiness, needs_documents
-from lucca_provider.closing.run import CLOSED_STATE, OPEN_STATES, STREAK
+from lucca_provider.closing.readiness import Finding, Rules, find_readiness, needs_documents, tells_state
+from lucca_provider.closing.run import STREAK
 from lucca_provider.exceptions import (
     LuccaError,
     LuccaForbiddenError,
@@ -112,10 +113,10 @@ def check_purchases(
 def _find(purchase_id: int, purchases: _Purchases, documents: _Documents, rules: Rules, since: str | None) -> Finding:
     if purchase_id in purchases.problems:
         return Finding("unknown", [purchases.problems[purchase_id]])
-    finding = find_readiness(
-        purchases.found[purchase_id], documents.by_purchase.get(purchase_id, []), rules, since=since
-    )
-    if finding.verdict == "closable" and documents.problem:
+    purchase = purchases.found[purchase_id]
+    finding = find_readiness(purchase, documents.by_purchase.get(purchase_id, []), rules, since=since)
+    # What was read of the documents can block it; that nothing in them blocks says nothing.
+    if documents.problem and needs_documents(purchase, rules) and finding.verdict in ("closable", "unknown"):
         return Finding("unknown", [documents.problem])
     return finding
 
@@ -140,6 +141,7 @@ class _Pages:
     def __init__(self, pages: Iterator[ListPage]) -> None:
         self._pages = pages
         self._size = 0
+        self._items = 0
         self.read = 0
         self.ended = False
         self.count: int | None = None
@@ -155,7 +157,8 @@ class _Pages:
             self.ended = True
             return []
         self._size = self._size or len(page.items)
-        self.read += len(page.items)
+        self._items += len(page.items)
+        self.read += 1
         self.count = page.count
         return page.items
 
@@ -166,7 +169,7 @@ class _Pages:
             return 0
         if self.count is None:
             return None
-        return -(-max(0, self.count - self.read) // max(1, self._size))
+        return -(-max(0, self.count - self._items) // max(1, self._size))
 
 
 @dataclass
@@ -187,7 +190,7 @@ class _Purchases:
 
     @property
     def requests_left(self) -> int:
-        """How many requests are to come at most."""
+        """How many requests are to come, if the list has all purchases."""
         missing = len(self.ids) - len(self.found)
         pages = self._pages.requests_left if self._pages else 0
         return min(missing, pages) if pages else missing
@@ -198,7 +201,8 @@ class _Purchases:
         while pages and not pages.ended:
             missing = len(self.ids) - len(self.found)
             left = pages.requests_left
-            if missing <= (1 if left is None else left):
+            # A list that does not tell its length is taken to be half read: it costs twice too much at worst.
+            if missing <= (pages.read if left is None else left):
                 break
             self._take_page(pages)
         if pages and pages.error:
@@ -208,13 +212,12 @@ class _Purchases:
     def _take_page(self, pages: _Pages) -> None:
         wanted = set(self.ids)
         for item in pages.next():
-            state = item.get("state")
-            # Without a state that says enough, the purchase itself is asked for.
-            if item["id"] in wanted and isinstance(state, str) and (state == CLOSED_STATE or state in OPEN_STATES):
+            # The list may leave out what the purchase itself says.
+            if item["id"] in wanted and tells_state(item):
                 self.found[item["id"]] = item
 
     def _ask_one_by_one(self) -> None:
-        refused = failed = 0
+        silent = failed = 0
         why = ""
         for purchase_id in self.ids:
             if purchase_id in self.found:
@@ -223,19 +226,30 @@ class _Purchases:
                 self.problems[purchase_id] = f"not read; {why}"
                 continue
             try:
-                self.found[purchase_id] = self.source.purchase(purchase_id)
-                refused = failed = 0
-            except LuccaNotFoundError:
-                self.problems[purchase_id] = "Lucca has no such purchase, or this API key may not see it (404)"
-                refused += 1
-            except LuccaForbiddenError:
-                self.problems[purchase_id] = "this API key may not read it (403)"
-                refused += 1
+                problem = self._ask(purchase_id)
             except _GOES_ON as error:
-                self.problems[purchase_id] = f"its state could not be read: {error}"
+                problem = f"its state could not be read: {error}"
                 failed += 1
-            if failed >= STREAK or (refused >= STREAK and not self.found):
-                why = f"given up after {STREAK} purchases in a row. The last: {self.problems[purchase_id]}"
+            else:
+                failed = 0
+                silent = silent + 1 if problem else 0
+            if problem:
+                self.problems[purchase_id] = problem
+            if failed >= STREAK or (silent >= STREAK and not self.found):
+                why = f"given up after {STREAK} purchases in a row. The last: {problem}"
+
+    def _ask(self, purchase_id: int) -> str | None:
+        """Ask for a purchase, and say why a clear answer tells nothing about it."""
+        try:
+            purchase = self.source.purchase(purchase_id)
+        except LuccaNotFoundError:
+            return "Lucca has no such purchase, or this API key may not see it (404)"
+        except LuccaForbiddenError:
+            return "this API key may not read it (403)"
+        if not tells_state(purchase):
+            return "Lucca tells no state of it"
+        self.found[purchase_id] = purchase
+        return None
 
 
 @dataclass
@@ -275,7 +289,7 @@ class _Documents:
                 self._unlinked += 1
                 continue
             purchase_id = purchase.get("id") if isinstance(purchase, Mapping) else purchase
-            if isinstance(purchase_id, str) and purchase_id.isascii() and purchase_id.isdecimal():
+            if isinstance(purchase_id, str) and re.fullmatch(r"[0-9]{1,30}", purchase_id):
                 purchase_id = int(purchase_id)
             if type(purchase_id) is int:
                 # A list that moves while it is read may show one twice; in two states, both count.
