@@ -208,3 +208,10 @@ def test_the_clock_waits_for_a_call_or_for_the_time():
     calls.put(None)
     Clock().wait(calls, None)
     assert calls.empty()
+
+
+def test_on_the_clock_of_the_day_time_passes():
+    clock = Clock()
+    before = clock.now()
+    clock.sleep(0.001)
+    assert clock.now() - before >= 0.001
