@@ -124,13 +124,14 @@ def parse_states(value: object, *, name: str, may_be_empty: bool = False) -> fro
     states = [value] if isinstance(value, str) else value
     if isinstance(states, Mapping) or not isinstance(states, Iterable):
         raise InvalidInputError(f"{name}: {_shown(value)} is not a list of Lucca's states, such as ['Confirmed'].")
-    states = list(states)
+    names = set()
     for state in states:
         if not isinstance(state, str) or not state.strip():
             raise InvalidInputError(f"{name}: {_shown(state)} is not the name of a state, such as 'Confirmed'.")
-    if not states and not may_be_empty:
+        names.add(state.strip())
+    if not names and not may_be_empty:
         raise InvalidInputError(f"{name} is empty; name at least one of Lucca's states, such as 'Confirmed'.")
-    return frozenset(states)
+    return frozenset(names)
 
 
 def _items(value: object, name: str) -> Iterable[object]:

@@ -13,7 +13,13 @@ import numpy as np
 import pendulum
 import pytest
 
-from lucca_provider.closing import InvalidInputError, parse_closing_date, parse_comment, parse_purchase_ids
+from lucca_provider.closing import (
+    InvalidInputError,
+    parse_closing_date,
+    parse_comment,
+    parse_purchase_ids,
+    parse_states,
+)
 
 
 class Lazy(Sequence):
@@ -243,3 +249,52 @@ def test_a_comment_is_text(value):
 def test_what_is_no_text_is_refused(value, message):
     with pytest.raises(InvalidInputError, match=f"comment.*{message}"):
         parse_comment(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("Paid", {"Paid"}),
+        (" Paid ", {"Paid"}),
+        (["Paid"], {"Paid"}),
+        (("Paid", "Emitting"), {"Paid", "Emitting"}),
+        ({"Paid"}, {"Paid"}),
+        (frozenset({"Paid"}), {"Paid"}),
+        (["Paid", "Paid", " Paid"], {"Paid"}),
+        ((name for name in ["Paid"]), {"Paid"}),
+        (Lazy("Paid"), {"Paid"}),
+        ({"Paid": 1}.keys(), {"Paid"}),
+        ("Something of the future", {"Something of the future"}),
+    ],
+)
+def test_states_are_one_name_or_several(value, names):
+    assert parse_states(value, name="paid_states") == names
+
+
+@pytest.mark.parametrize("value", [[], (), set(), iter(())])
+def test_no_state_at_all_makes_sense_for_some(value):
+    assert parse_states(value, name="cancelled_states", may_be_empty=True) == frozenset()
+    with pytest.raises(InvalidInputError, match=r"^paid_states is empty; name at least one of Lucca's states"):
+        parse_states(value, name="paid_states")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "None is not a list of Lucca's states"),
+        (5, "5 is not a list"),
+        (True, "True is not a list"),
+        ({"Paid": 1}, "is not a list"),
+        ("", "'' is not the name of a state"),
+        ("  ", "'  ' is not the name"),
+        ([None], "None is not the name"),
+        (["Paid", 5], "5 is not the name"),
+        ([["Paid"]], "is not the name"),
+        (b"Paid", "80 is not the name"),
+        (["x", Unprintable()], "<Unprintable> is not the name"),
+    ],
+)
+@pytest.mark.parametrize("may_be_empty", [False, True])
+def test_what_is_no_state_is_refused(value, message, may_be_empty):
+    with pytest.raises(InvalidInputError, match=f"^paid_states: .*{message}"):
+        parse_states(value, name="paid_states", may_be_empty=may_be_empty)
