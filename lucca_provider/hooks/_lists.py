@@ -33,7 +33,8 @@ def read_query(query: Query | None, *, name: str = "query") -> dict[str, list[st
         raise InvalidInputError(f"{name}: {query!r} is not a mapping of query parameters to values.")
     given = {}
     for key, value in query.items():
-        if not isinstance(key, str) or key in ("page", "limit", "fields.root"):
+        # Names of query parameters are the same in upper case for servers such as Lucca's.
+        if not isinstance(key, str) or key.strip().lower() in ("page", "limit", "fields.root"):
             raise InvalidInputError(f"{name}: {key!r} cannot be given; the paging sets page, limit and fields.root.")
         values = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
         for one in values:
@@ -52,8 +53,8 @@ def read_pages(fetch: Callable[[Mapping[str, Any]], Any], query: Query, *, what:
     Yield all pages of a list, a request each.
 
     The next page is asked for by the token in ``next``, or by its number where the tenant gives none. Whatever leaves
-    it open whether the list is whole is an error: a token or page that comes again, fewer items than ``count`` says,
-    a ``count`` that changes meanwhile.
+    it open whether the list is whole is an error: a token or page that comes again, fewer or more items than
+    ``count`` says, a ``count`` that changes meanwhile.
 
     :param fetch: makes the request for these query parameters and returns the JSON of its answer
     :param query: parameters besides those for paging
@@ -73,8 +74,11 @@ def read_pages(fetch: Callable[[Mapping[str, Any]], Any], query: Query, *, what:
         new = {item["id"] for item in items} - seen
         seen |= new
         whole = count is not None and len(seen) >= count
-        if new:
+        if items:
+            # Also those that came before: they may be in another state now.
             yield ListPage(items, count)
+        if count is not None and len(seen) > count:
+            raise LuccaInDoubtError(f"{what}: Lucca gave {len(seen)} of {count}, so the list is not known. Try again.")
         token = read_token(answer)
         if token is None and (tokens or whole or not items):
             break
