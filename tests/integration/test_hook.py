@@ -26,6 +26,7 @@ import requests
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from lucca_provider import __version__
+from lucca_provider.closing import Clock, InvalidInputError, Pacer, Rules, Window
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaConfigurationError,
@@ -38,6 +39,7 @@ from lucca_provider.exceptions import (
     LuccaThrottledError,
 )
 from lucca_provider.hooks.lucca import POOL_SIZE, LuccaHook
+from lucca_provider.operators._checking import Arguments
 from lucca_provider.sandbox import Sandbox
 from tests.integration.scripted_server import DROP, HANG, RESET, Answer, ScriptedServer, drip, http, then_close
 
@@ -730,6 +732,271 @@ def test_what_is_no_list_is_not_taken_for_one(body: bytes, connect: Connect) -> 
 def test_a_next_that_makes_no_sense_ends_the_list(following: object, connect: Connect) -> None:
     with ScriptedServer(http(200, {"items": [], "next": following})) as server:
         assert connect(server.url).get_purchase_states().cursor is None
+
+
+# -- lists ----------------------------------------------------------------------------------------------------------
+
+LISTS = {"purchases": LuccaHook.list_purchases, "booked-documents": LuccaHook.list_booked_documents}
+
+
+class FastClock(Clock):
+    """A clock on which time passes by sleeping, and in no time."""
+
+    def __init__(self) -> None:
+        self.time = 1_700_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@pytest.fixture
+def connect_fast(connect: Connect) -> Connect:
+    """Make a hook whose reads wait in no time."""
+
+    def make(host: str, *, clock: Clock | None = None, **kwargs: Any) -> LuccaHook:
+        hook = connect(host, **{"retries": 0, **kwargs})
+        hook.pacer = Pacer(Window(hook.tenant.requests_per_minute), clock or FastClock())
+        return hook
+
+    return make
+
+
+def numbers(name: str, hook: LuccaHook) -> list[int]:
+    return [item["id"] for item in LISTS[name](hook)]
+
+
+@pytest.mark.parametrize(("ignores_limit", "requests"), [(False, 1), (True, 3)])
+@pytest.mark.parametrize("tokens", [True, False])
+def test_lists_are_read_to_their_end_however_they_are_paged(
+    tokens: bool, ignores_limit: bool, requests: int, connect_fast: Connect
+) -> None:
+    with Sandbox(purchases=0, list_tokens=tokens, list_ignores_limit=ignores_limit) as lucca:
+        for _ in range(300):
+            lucca.add_purchase()
+        hook = connect_fast(lucca.url, password=lucca.api_key)
+        assert numbers("purchases", hook) == lucca.purchase_ids
+        assert numbers("booked-documents", hook) == [document["id"] for document in lucca.documents]
+        queries = [request.query for request in lucca.requests]
+    assert len(queries) == 2 * requests
+    assert all(query["limit"] == "1000" and query["fields.root"] == "next,count" for query in queries)
+
+
+def test_a_thousand_items_come_with_one_request(connect_fast: Connect) -> None:
+    with Sandbox(purchases=0) as lucca:
+        for _ in range(1001):
+            lucca.add_purchase(invoices=[])
+        listed = connect_fast(lucca.url, password=lucca.api_key).list_purchases()
+        assert [next(listed)["id"] for _ in range(1000)] == lucca.purchase_ids[:1000]
+        assert len(lucca.requests) == 1
+        assert [item["id"] for item in listed] == lucca.purchase_ids[1000:]
+        assert len(lucca.requests) == 2
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_nothing_is_asked_for_before_the_first_item_is(name: str, connect_fast: Connect, connects: list[Any]) -> None:
+    with ScriptedServer(http(200, {"items": [{"id": 1}], "next": "b"}), http(200, {"items": [{"id": 2}]})) as server:
+        listed = LISTS[name](connect_fast(server.url))
+        assert connects == []
+        assert next(listed)["id"] == 1
+        assert len(server.requests) == 1
+        assert [item["id"] for item in listed] == [2]
+    path = f"/cleemy-procurement/api/{name}?limit=1000&fields.root=next%2Ccount"
+    assert [request.target for request in server.requests] == [path, f"{path}&page=b"]
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_pages_say_how_many_there_are(connect_fast: Connect) -> None:
+    with Sandbox(purchases=150, list_ignores_limit=True) as lucca:
+        hook = connect_fast(lucca.url, password=lucca.api_key)
+        assert [(len(page.items), page.count) for page in hook.purchase_pages()] == [(100, 150), (50, 150)]
+        first = next(hook.booked_document_pages())
+        assert first.count == len(lucca.documents)
+
+
+def test_query_parameters_go_along_with_every_page(connect_fast: Connect) -> None:
+    pages = [http(200, {"items": [{"id": 1}], "next": "b"}), http(200, {"items": []})]
+    with ScriptedServer(*pages, *pages) as server:
+        hook = connect_fast(server.url)
+        assert len(list(hook.list_purchases({"states": ["Ongoing", "Denied"], "mine": True, "not": None}))) == 1
+        since = datetime.date(2026, 2, 1)
+        assert len(list(hook.list_booked_documents(since, {"invoice.conformityStates": "ToReview"}))) == 1
+    queries = [request.target.partition("&fields.root=next%2Ccount")[2] for request in server.requests]
+    purchases, documents = "&states=Ongoing&states=Denied&mine=true", "&invoice.conformityStates=ToReview"
+    documents += "&createdAt.from=2026-02-01"
+    assert queries == [purchases, f"{purchases}&page=b", documents, f"{documents}&page=b"]
+
+
+def test_documents_are_those_that_were_created_since_a_day(connect_fast: Connect) -> None:
+    with Sandbox(purchases=1) as lucca:
+        old = lucca.add_document(createdAt="2026-01-31T23:59:59.0000000+00:00", conformityState="ToReview")
+        new = lucca.add_document(createdAt="2026-02-01T00:00:00.0000000+00:00", conformityState="ToReview")
+        hook = connect_fast(lucca.url, password=lucca.api_key)
+        for since in ("2026-02-01", datetime.date(2026, 2, 1)):
+            found = {item["id"] for item in hook.list_booked_documents(since)}
+            assert new in found
+            assert old not in found
+        assert old in numbers("booked-documents", hook)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda hook: hook.list_purchases({"page": 2}),
+        lambda hook: hook.list_purchases("states=Ongoing"),
+        lambda hook: hook.purchase_pages({"Limit": 10}),
+        lambda hook: hook.list_booked_documents(query={"a": b"x"}),
+        lambda hook: hook.list_booked_documents("1st of May"),
+        lambda hook: hook.booked_document_pages("2026-02-30"),
+    ],
+)
+def test_a_query_that_cannot_be_sent_is_told_before_anything_is(
+    call: Callable[[LuccaHook], object], connect: Connect, connects: list[Any]
+) -> None:
+    with pytest.raises(InvalidInputError):
+        call(connect("http://127.0.0.1:9"))
+    assert connects == []
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize(
+    ("status", "kind", "requests"),
+    [
+        (400, LuccaRefusedError, 1),
+        (403, LuccaForbiddenError, 1),
+        (404, LuccaNotFoundError, 1),
+        (401, LuccaAccessError, 1),
+        (500, LuccaInDoubtError, 4),
+    ],
+)
+def test_a_list_that_is_refused_is_no_empty_list(
+    status: int, kind: type[LuccaError], requests: int, name: str, connect_fast: Connect
+) -> None:
+    with Sandbox(purchases=1, list_status=status) as lucca:
+        hook = connect_fast(lucca.url, password=lucca.api_key)
+        error = failure_of(lambda: numbers(name, hook))
+        assert type(error) is kind
+        assert error.status == status
+        assert len(lucca.requests) == requests
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_token_that_leads_back_is_no_end_and_no_endless_loop(name: str, connect_fast: Connect) -> None:
+    with Sandbox(purchases=0, list_ignores_limit=True, list_repeats_token=True) as lucca:
+        for _ in range(250):
+            lucca.add_purchase()
+        hook = connect_fast(lucca.url, password=lucca.api_key)
+        error = failure_of(lambda: numbers(name, hook))
+        assert type(error) is LuccaInDoubtError
+        assert "leads back to what came before" in str(error)
+        assert len(lucca.requests) == 2
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("purchases", [1, 100, 101, 200])
+def test_a_token_that_leads_back_does_no_harm_once_all_were_seen(
+    purchases: int, name: str, connect_fast: Connect
+) -> None:
+    with Sandbox(purchases=0, list_ignores_limit=True, list_repeats_token=True) as lucca:
+        for _ in range(purchases):
+            lucca.add_purchase()
+        assert len(set(numbers(name, connect_fast(lucca.url, password=lucca.api_key)))) == purchases
+        assert len(lucca.requests) == 2
+
+
+@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"null", b"{}", b'{"items": null}', b'{"items": [{"id": "1"}]}', b'{"items": [{"id": 1}']
+)
+def test_a_page_that_makes_no_sense_is_told_and_no_end(body: bytes, name: str, connect_fast: Connect) -> None:
+    with ScriptedServer(http(200, {"items": [{"id": 1}], "next": "b"}), http(200, body)) as server:
+        listed = LISTS[name](connect_fast(server.url))
+        assert next(listed)["id"] == 1
+        assert type(failure_of(lambda: next(listed))) is LuccaInDoubtError
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("answer", [http(302, Location="/login"), http(200, HTML), http(401)])
+def test_a_page_that_is_none_of_luccas_ends_the_list(answer: Answer, connect_fast: Connect) -> None:
+    with ScriptedServer(answer) as server:
+        assert type(failure_of(lambda: numbers("purchases", connect_fast(server.url)))) is LuccaAccessError
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "lost", [DROP, RESET, http(500), http(408), http(503, Retry_After="9"), http(429, Retry_After="9"), http(429)]
+)
+def test_a_page_whose_answer_is_lost_is_asked_for_again(lost: Answer, connect_fast: Connect) -> None:
+    last = http(200, {"items": [{"id": 2}]})
+    with ScriptedServer(http(200, {"items": [{"id": 1}], "next": "b"}), lost, lost, last) as server:
+        assert numbers("purchases", connect_fast(server.url)) == [1, 2]
+    assert [request.target.partition("&page=")[2] for request in server.requests] == ["", "b", "b", "b"]
+
+
+def test_a_server_that_is_gone_ends_the_list(refusing: str, connect_fast: Connect, connects: list[Any]) -> None:
+    assert type(failure_of(lambda: numbers("purchases", connect_fast(refusing)))) is LuccaNotSentError
+    assert [event for event, _ in connects] == ["socket.getaddrinfo", "socket.connect"] * 4
+
+
+def test_lists_of_one_hook_keep_to_the_limit_together(connect_fast: Connect) -> None:
+    clock = FastClock()
+    with Sandbox(purchases=0, limit=3, clock=clock.now, list_ignores_limit=True) as lucca:
+        for _ in range(350):
+            lucca.add_purchase()
+        hook = connect_fast(lucca.url, password=lucca.api_key, clock=clock, requests_per_minute=3)
+        assert len(numbers("purchases", hook)) == len(numbers("booked-documents", hook)) == 350
+        assert [request.status for request in lucca.requests] == [200] * 8
+        assert [request.at - lucca.requests[0].at for request in lucca.requests] == [0, 0, 0, 60, 60, 60, 120, 120]
+
+
+def test_the_limit_is_that_of_the_connection(connect: Connect) -> None:
+    with Sandbox(purchases=450, limit=2, window=0.2, list_ignores_limit=True) as lucca:
+        hook = connect(lucca.url, password=lucca.api_key, requests_per_minute=2, window_seconds=0.2)
+        assert numbers("purchases", hook) == lucca.purchase_ids
+        assert [request.status for request in lucca.requests] == [200] * 5
+        assert lucca.requests[4].at - lucca.requests[0].at >= 0.4
+
+
+# -- the check ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quirks", [{}, {"list_tokens": False}, {"list_ignores_limit": True}])
+def test_the_check_finds_what_the_tenant_would_do(quirks: dict[str, bool], connect_fast: Connect) -> None:
+    with Sandbox(purchases=120, limit=0, **quirks) as lucca:
+        hook = connect_fast(lucca.url, password=lucca.api_key)
+        check = Arguments(lucca.purchase_ids, Rules(), None).check(hook)
+        assert check["closable"] == lucca.closable_ids
+        assert check["already_closed"] == lucca.closed_ids
+        assert [blocked["id"] for blocked in check["blocked"]] == lucca.blocked_ids
+        assert check["unknown"] == []
+        assert {request.method for request in lucca.requests} == {"GET"}
+
+
+@pytest.mark.parametrize("quirks", [{"list_status": 403}, {"list_status": 404}, {"list_repeats_token": True}])
+def test_the_check_takes_nothing_for_closable_without_all_documents(
+    quirks: dict[str, Any], connect_fast: Connect
+) -> None:
+    with Sandbox(purchases=250, limit=0, list_ignores_limit=True, **quirks) as lucca:
+        ids = lucca.purchase_ids[:40]
+        check = Arguments(ids, Rules(), None).check(connect_fast(lucca.url, password=lucca.api_key))
+        assert check["closable"] == []
+        assert check["already_closed"] == [number for number in ids if number in lucca.closed_ids]
+        assert len(lucca.requests) <= 4 + len(ids)
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+def test_a_check_of_1000_purchases_with_3000_documents_takes_at_most_10_requests(
+    tokens: bool, connect_fast: Connect
+) -> None:
+    with Sandbox(purchases=0, limit=0, list_tokens=tokens) as lucca:
+        paid = {"conformityState": "Confirmed", "paymentState": "Paid"}
+        ids = [lucca.add_purchase(invoices=[paid] * 3) for _ in range(1000)]
+        check = Arguments(ids, Rules(), None).check(connect_fast(lucca.url, password=lucca.api_key))
+        assert check["closable"] == ids
+        assert len(lucca.documents) == 3000
+        assert len(lucca.requests) <= 10
 
 
 # -- test_connection ------------------------------------------------------------------------------------------------
