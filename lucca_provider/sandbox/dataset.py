@@ -70,9 +70,11 @@ _EPOCH = datetime(2025, 1, 6, 9, 0, tzinfo=timezone.utc)
 def is_settled(document: Mapping[str, Any]) -> bool:
     """Return whether a document lets its purchase be closed: approved and paid, or cancelled."""
     conformity, payment = document["conformityState"], document["paymentState"]
-    if conformity in CANCELLED or payment == "Cancelled":
-        return True
-    return conformity in APPROVED and payment == "Paid"
+    return _is_cancelled(document) or (conformity in APPROVED and payment == "Paid")
+
+
+def _is_cancelled(document: Mapping[str, Any]) -> bool:
+    return document["conformityState"] in CANCELLED or document["paymentState"] == "Cancelled"
 
 
 def plan(count: int, shares: Mapping[str, float], rng: random.Random) -> list[tuple[str, list[Json]]]:
@@ -194,11 +196,11 @@ class Writer:
 
 
 def amounts(documents: Sequence[Mapping[str, Any]]) -> Json:
-    """Return the amounts of a purchase that its documents add up to.
+    """Return the amounts of a purchase that its documents add up to; what is cancelled is not billed.
 
     A purchase is taken to have been requested and committed for what was billed, and never for less than 100 euro.
     """
-    billed = sum(_cents(document) for document in documents)
+    billed = sum(_cents(document) for document in documents if not _is_cancelled(document))
     confirmed = sum(_cents(document) for document in documents if document["conformityState"] in APPROVED)
     committed = max(billed, 10_000)
     return {

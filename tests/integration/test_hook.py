@@ -974,6 +974,22 @@ def test_the_check_finds_what_the_tenant_would_do(quirks: dict[str, bool], conne
         assert {request.method for request in lucca.requests} == {"GET"}
 
 
+def test_the_check_takes_nothing_for_closable_whose_older_documents_were_not_looked_for(connect_fast: Connect) -> None:
+    with Sandbox(purchases=120, limit=0) as lucca:
+        hook = connect_fast(lucca.url, password=lucca.api_key)
+        assert Arguments(lucca.purchase_ids, Rules(), "2020-01-01").check(hook)["closable"] == lucca.closable_ids
+        day = lucca.documents[len(lucca.documents) // 2]["createdAt"][:10]
+        older = {
+            document["purchase"]["id"]
+            for document in lucca.documents
+            if document["createdAt"] < day
+            and not {"Discarded", "Removed", "Cancelled"} & {document["conformityState"], document["paymentState"]}
+        }
+        check = Arguments(lucca.purchase_ids, Rules(), day).check(hook)
+        assert check["closable"] == [number for number in lucca.closable_ids if number not in older]
+        assert {unknown["id"] for unknown in check["unknown"]} >= older & set(lucca.closable_ids)
+
+
 @pytest.mark.parametrize("quirks", [{"list_status": 403}, {"list_status": 404}, {"list_repeats_token": True}])
 def test_the_check_takes_nothing_for_closable_without_all_documents(
     quirks: dict[str, Any], connect_fast: Connect

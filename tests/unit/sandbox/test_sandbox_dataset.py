@@ -76,6 +76,9 @@ def test_the_amounts_of_a_purchase_add_up_from_its_documents():
             {"amount": "120.10"},
             {"amount": 99.9, "conformityState": "ToReview"},
             {"amount": 20, "type": "CreditNote"},
+            {"amount": 55, "conformityState": "Discarded"},
+            {"amount": 66, "conformityState": "Removed"},
+            {"amount": 77, "conformityState": "ToReview", "paymentState": "Cancelled"},
         ],
         {},
     )
