@@ -15,18 +15,15 @@ __all__ = ["Finding", "Rules", "find_readiness"]
 _CONFORMITY = {
     "ToReview": "to review",
     "PendingBreakdown": "breakdown pending",
-    "Confirmed": "approved",
     "Litigation": "in litigation",
     "Discarded": "discarded",
     "Removed": "removed",
-    "Bypassed": "approval bypassed",
 }
 _PAYMENT = {
     "None": "not paid",
     "ToPay": "not paid",
     "UnderReview": "payment under review",
     "Emitting": "payment being sent",
-    "Paid": "paid",
     "OnHold": "payment on hold",
     "Rejected": "payment rejected",
     "Cancelled": "payment cancelled",
@@ -150,6 +147,8 @@ def _say_state(kind: str, state: str | None, words: Mapping[str, str]) -> tuple[
     """Return a state in words, and whether it is one that Lucca publishes."""
     if state is None:
         return f"its {kind} state is missing", False
+    if state in ("Confirmed", "Bypassed", "Paid"):
+        return f"the {kind} state {state} is not among those that count here", True
     if state in words:
         return words[state], True
     return f"this version does not know the {kind} state {_plain(state)!r}", False

@@ -191,6 +191,14 @@ def test_which_states_settle_a_document_are_arguments(rules, closable):
     assert (find(purchase(), document("ToReview", "Emitting"), rules=rules) == CLOSABLE) is closable
 
 
+def test_what_the_user_does_not_count_is_not_called_approved_or_paid():
+    found = find(purchase(), document(), rules=Rules(frozenset({"confirmed"}), frozenset({"paid"})))
+    assert reasons(found, "blocked") == [
+        "invoice 669 of 2021-11-18: the approval state Confirmed is not among those that count here, "
+        "the payment state Paid is not among those that count here"
+    ]
+
+
 def test_nothing_is_cancelled_if_no_state_says_so():
     rules = Rules(cancelled_states=frozenset())
     assert reasons(find(purchase(), document("Discarded", "Cancelled"), rules=rules), "blocked") == [
