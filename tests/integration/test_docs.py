@@ -163,6 +163,8 @@ def test_a_project_s_own_tests_pass(project: Path, tmp_path: Path) -> None:
             file = tmp_path / block.info
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.code)
+    # Without one of its own, a project within this clone would be run with this clone's settings.
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "LUCCA", "COV"))
     }
