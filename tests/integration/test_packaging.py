@@ -139,7 +139,7 @@ def test_the_wheel_carries_the_whole_licence(wheel: zipfile.ZipFile, meta: Messa
 def test_it_needs_four_packages_and_no_others(meta: Message) -> None:
     needed = set(meta.get_all("Requires-Dist", []))
     assert {one for one in needed if "extra ==" not in one} == RUNTIME_DEPENDENCIES
-    assert set(meta.get_all("Provides-Extra", [])) == {"sandbox", "examples", "dev"}
+    assert set(meta.get_all("Provides-Extra", [])) == {"sandbox", "examples", "system", "dev"}
     assert meta["Requires-Python"] == ">=3.10"
 
 
