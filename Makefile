@@ -1,7 +1,7 @@
 # Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-system lint coverage requirements clean FORCE
+.PHONY: help demo bench test test-system debian-packages lint coverage requirements clean FORCE
 .DELETE_ON_ERROR:
 
 LINES := 3.3 2.11
@@ -16,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s%s\n", $$1, $$2 }' Makefile
 
 demo: .venv/3.3/ready ## Close purchases of a Lucca tenant that runs on this machine, and show what became of them
 	@exec .venv/3.3/bin/python demo/demo.py
@@ -86,6 +86,9 @@ test-%: .venv/%/ready FORCE
 
 test-system: .venv/3.3/ready ## Run the system tests: whole Airflows on this machine, which close purchases
 	@exec .venv/3.3/bin/python -m pytest tests/system $(PYTEST_ARGS)
+
+debian-packages: ## Install the Debian packages that some system tests need, where they are missing (as root)
+	@requirements/debian
 
 # What only one line can run counts for both.
 coverage: .venv/3.3/ready
