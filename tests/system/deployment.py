@@ -160,6 +160,11 @@ class Deployment:
 
         return wait_until(find, f"a process of {task['task_id']}", seconds=seconds)
 
+    def part_of(self, process: psutil.Process) -> str:
+        """Return the name of the part that started a process."""
+        session = os.getsid(process.pid)
+        return next(name for name, part in self._processes.items() if part.pid == session)
+
     def log_ends(self, *, characters: int = 6000, tasks: int = 4) -> dict[str, str]:
         """Return the ends of the logs of all parts, and of those that tasks wrote last."""
         task_logs = sorted((self.home / "logs").rglob("attempt=*.log"), key=lambda file: file.stat().st_mtime)

@@ -1,0 +1,144 @@
+"""Two Celery workers close at three tenants at once, with Redis and PostgreSQL, and one of them vanishes meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from lucca_provider.sandbox import Sandbox
+from tests.system.api import wait_until
+from tests.system.conftest import KEY
+from tests.system.deployment import Deployment, Part, free_ports
+from tests.system.search import search
+from tests.system.services import missing, postgresql, redis
+from tests.system.test_airflow import assert_closed_once
+from tests.system.test_secrets import FORMS, PLACES
+
+IN_FLIGHT = 2
+"""Requests at once, as the DAGs say: so many closings at most are in doubt when their worker vanishes."""
+SETTINGS = {
+    "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+    "AIRFLOW__CELERY__OPERATION_TIMEOUT": "30",
+    # A worker takes no more than it has processes for, so three tasks need both.
+    "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
+    # By default five minutes go by until a task is missed, and ten until one is that its worker took and never began.
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "1",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+}
+WORKERS = {
+    name: Part(
+        ["celery", "worker", "--celery-hostname", name], {"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_port)}
+    )
+    for name, log_port in zip(("worker-1", "worker-2"), free_ports(2), strict=True)
+}
+
+
+@pytest.fixture(scope="module")
+def celery() -> Iterator[Deployment]:
+    """Start an Airflow with two Celery workers, Redis and PostgreSQL."""
+    if lacking := missing():
+        reason = f"this machine has no {', '.join(lacking)}: `make debian-packages` installs them, as root"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    with postgresql() as database, redis() as broker:
+        servers = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database, "AIRFLOW__CELERY__BROKER_URL": broker}
+        with Deployment(environ=SETTINGS | servers, parts=WORKERS) as deployment:
+            yield deployment
+
+
+@pytest.fixture
+def serve(celery: Deployment) -> Iterator[Callable[..., list[Sandbox]]]:
+    """Serve three tenants whose purchases can all be closed, and make them Airflow's connections ``lucca_0`` and on."""
+    with ExitStack() as stack:
+
+        def serve(purchases: int, **kwargs: Any) -> list[Sandbox]:
+            tenants = [Sandbox(purchases, states={"closable": 1}, api_key=KEY, **kwargs) for _ in range(3)]
+            for number, lucca in enumerate(tenants):
+                stack.enter_context(lucca)
+                celery.api.set_connection(f"lucca_{number}", lucca.connection_uri)
+            return tenants
+
+        yield serve
+
+
+@dataclass(frozen=True)
+class Closing:
+    """
+    A closing at three tenants during which a worker vanishes.
+
+    :param purchases: how many each tenant has
+    :param begun: how many are closed at a tenant, at least, when the worker vanishes that closes there
+    :param tenant: how the tenants behave
+    """
+
+    purchases: int
+    begun: int
+    tenant: dict[str, Any] = field(default_factory=dict)
+
+
+CLOSINGS = {
+    "close_tenants": Closing(40, begun=5, tenant={"latency": 0.5}),
+    # It has been away once when its worker vanishes.
+    "close_tenants_deferrable": Closing(40, begun=22, tenant={"latency": 0.5, "limit": 20, "window": 8}),
+}
+
+
+@pytest.mark.parametrize("dag_id", CLOSINGS)
+def test_a_worker_that_vanishes_costs_no_tenant_a_closing(
+    celery: Deployment, serve: Callable[..., list[Sandbox]], dag_id: str
+) -> None:
+    closing = CLOSINGS[dag_id]
+    tenants = serve(closing.purchases, **closing.tenant)
+    work = [{"lucca_conn_id": f"lucca_{n}", "purchase_ids": lucca.purchase_ids} for n, lucca in enumerate(tenants)]
+    run = celery.api.trigger(dag_id, {"work": work})
+
+    def begun() -> dict[str, Any] | None:
+        closed = [len(lucca.closings) for lucca in tenants]
+        if min(closed) < 5:
+            return None
+        for task in run.tasks():
+            middle = closing.begun <= closed[task["map_index"]] < closing.purchases - 8
+            if task["task_id"] == "close" and task["state"] == "running" and middle:
+                return task
+        return None
+
+    lost = wait_until(begun, "a closing in the middle, and all begun", seconds=180, every=0.05)
+    worker = celery.part_of(celery.task_process(lost))
+    celery.kill(worker)
+    try:
+        assert run.wait(seconds=300) == "success"
+    finally:
+        celery.start(worker)
+    # The other worker has not lost its task.
+    tries = [run.task("close", number)["try_number"] for number in range(3)]
+    assert tries[lost["map_index"]] == 2
+    assert min(tries) == 1
+    for number, lucca in enumerate(tenants):
+        assert run.xcom("close", map_index=number)["closed"] == lucca.purchase_ids
+        assert_closed_once(lucca, lucca.purchase_ids)
+        # What the ledger on PostgreSQL says is not asked of Lucca: neither its list nor what was not in doubt.
+        looks = [request.purchase_id for request in lucca.requests if request.method == "GET"]
+        assert None not in looks
+        assert len(looks) <= (IN_FLIGHT if tries[number] > 1 else 0)
+
+
+def test_the_key_is_nowhere(celery: Deployment) -> None:
+    """It comes after closings, and is worth nothing before them."""
+    assert search(celery, KEY) == set()
+
+
+def test_a_marker_is_found_wherever_it_stands(celery: Deployment) -> None:
+    run = celery.api.trigger("planted")
+    run.wait_for_task("plant", "deferred")
+    celery.api.set_variable("planted", str(run.xcom("plant", "planted")))
+    # Other than LocalExecutor, a Celery worker does not repeat what its tasks log.
+    places = set(PLACES) - {"parts"}
+    for form in FORMS:
+        assert search(celery, f"planted/{form}+marker=") >= places
