@@ -23,7 +23,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import ObjectStoragePath, dag, task
 
-from lucca_provider.closing import report_lines
+from lucca_provider.closing import describe_report
 from lucca_provider.operators.purchases import ClosePurchaseOperator
 
 log = logging.getLogger(__name__)
@@ -67,12 +67,14 @@ def lucca_close_checked_purchases() -> None:
 
     @task
     def report(ti: Any = None) -> dict[str, Any]:
-        """Put the two together; what a task did not get to say is missing."""
+        """Put the two together; a closing that could not report may have closed some."""
         stopped = ti.xcom_pull(task_ids="check", key="bad") or {}
-        closing = ti.xcom_pull(task_ids="close") or {}
-        lines = [f"{number}: stopped, {problem}" for number, problem in stopped.items()]
-        lines += report_lines(closing)
-        log.info("%s", "\n".join(lines) or "No purchase was looked at.")
+        good = ti.xcom_pull(task_ids="check", key="good") or []
+        closing = ti.xcom_pull(task_ids="close") or {
+            "unresolved": [{"id": number, "reason": "the closing left no report"} for number in good]
+        }
+        words = {number: f"stopped, {problem}" for number, problem in stopped.items()} | describe_report(closing)
+        log.info("%s", "\n".join(f"{number}: {outcome}" for number, outcome in words.items()) or "Nothing to report.")
         return {"stopped": stopped, **closing}
 
     checked = check("{{ var.value.lucca_candidates }}")

@@ -35,7 +35,11 @@ with DAG(
     max_active_runs=1,
     params={
         "connections": Param(
-            ["lucca_default"], type="array", items={"type": "string", "minLength": 1}, title="Lucca connections"
+            ["lucca_default"],
+            type="array",
+            items={"type": "string", "minLength": 1},
+            uniqueItems=True,
+            title="Lucca connections",
         ),
     },
     default_args={

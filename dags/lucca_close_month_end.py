@@ -30,7 +30,7 @@ from airflow.providers.common.compat.sdk import (
     task,
 )
 
-from lucca_provider.closing import report_lines
+from lucca_provider.closing import describe_report
 from lucca_provider.operators.purchases import (
     CheckPurchasesOperator,
     ClosePurchaseOperator,
@@ -60,7 +60,7 @@ def rows(purchases: list[dict[str, Any]], reasons: dict[int, str]) -> Iterator[s
     for purchase in purchases:
         if purchase["id"] in reasons:
             value, currency = purchase["billedAmount.counter.value"], purchase["billedAmount.counter.currency"]
-            amount = "unknown" if value is None else f"{value:,.2f} {currency}"
+            amount = f"{value:,.2f} {currency}" if isinstance(value, (int, float)) else "unknown"
             cells = [purchase["id"], purchase["supplier.name"], purchase["title"], amount, reasons[purchase["id"]]]
             yield "| " + " | ".join(str(cell or "").replace("|", "/").replace("\n", " ") for cell in cells) + " |"
 
@@ -100,18 +100,21 @@ with DAG(
 
     @task
     def report(ti: Any = None) -> dict[str, Any]:
-        """Say what became of every purchase; what a task did not get to say is missing."""
+        """Say what became of every purchase that was found."""
         check = ti.xcom_pull(task_ids="check") or {}
-        answer = ti.xcom_pull(task_ids="approve") or {}
-        closing = ti.xcom_pull(task_ids="close") or {}
         # A rejection leaves no result behind, and neither does an approval that nobody answered.
-        decision = "approved" if answer.get("chosen_options") == ["Approve"] else "not approved"
-        lines = [f"{number}: not now, {reason}" for number, reason in reasons_of(check).items()]
-        lines += report_lines(closing)
-        if not closing:
-            lines += [f"{number}: closable, not closed" for number in check.get("closable", [])]
-        log.info("The closing was %s.\n%s", decision, "\n".join(lines) or "No purchase was looked at.")
-        return {"decision": decision, "not_now": {str(n): r for n, r in reasons_of(check).items()}, **closing}
+        answer = (ti.xcom_pull(task_ids="approve") or {}).get("chosen_options")
+        decision = "approved" if answer == ["Approve"] else "not approved"
+        # A closing that could not report may have closed some.
+        closable = "closable, not approved" if decision != "approved" else "unresolved: the closing left no report"
+        words = {one["id"]: "not checked" for one in ti.xcom_pull(task_ids="find") or []}
+        words |= dict.fromkeys(check.get("already_closed", []), "was closed already")
+        words |= {number: f"not now, {reason}" for number, reason in reasons_of(check).items()}
+        words |= dict.fromkeys(check.get("closable", []), closable)
+        words |= describe_report(ti.xcom_pull(task_ids="close"))
+        lines = [f"{number}: {outcome}" for number, outcome in words.items()]
+        log.info("The closing was %s.\n%s", decision, "\n".join(lines) or "No purchase was found.")
+        return {"decision": decision, "purchases": {str(number): outcome for number, outcome in words.items()}}
 
     if ApprovalOperator:
         find = ListPurchasesOperator(task_id="find", fields=FIELDS)

@@ -24,32 +24,41 @@ from typing import Any
 from airflow.providers.common.compat.sdk import DAG, task
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 
-from lucca_provider.closing import report_lines
+from lucca_provider.closing import describe_report
 from lucca_provider.operators.purchases import ClosePurchaseOperator, ListPurchasesOperator
 
-AMOUNT, CURRENCY = "billedAmount.counter.value", "billedAmount.counter.currency"
+FIELDS = ["supplier.name", "billedAmount.counter.value", "billedAmount.counter.currency"]
 
 log = logging.getLogger(__name__)
 
 
-def to_the_cent(value: Any) -> Decimal:
+def read_amount(value: Any) -> Decimal:
     """Read an amount as the database or Lucca gives it."""
-    return Decimal(str(value)).quantize(Decimal("0.01"))
+    amount = Decimal(str(value))
+    if amount != amount.quantize(Decimal("0.01")):
+        raise ValueError(f"{value} is finer than a cent")
+    return amount
 
 
 def find_difference(purchase: dict[str, Any], invoices: list[list[Any]]) -> str | None:
     """Say what a purchase in Lucca and its invoices in the warehouse do not agree on."""
     if not invoices:
         return "not in the warehouse"
-    if purchase[AMOUNT] is None:
-        return "Lucca tells no amount"
-    suppliers, currencies = {row[1] for row in invoices}, {row[2] for row in invoices}
-    if suppliers != {purchase["supplier.name"]}:
-        return f"supplier {purchase['supplier.name']} in Lucca, {', '.join(map(str, suppliers))} in the warehouse"
-    if currencies != {purchase[CURRENCY]}:
-        return f"{purchase[CURRENCY]} in Lucca, {', '.join(map(str, currencies))} in the warehouse"
-    in_lucca, in_warehouse = to_the_cent(purchase[AMOUNT]), sum(to_the_cent(row[3]) for row in invoices)
-    return None if in_lucca == in_warehouse else f"{in_lucca} in Lucca, {in_warehouse} in the warehouse"
+    supplier = purchase["supplier.name"]
+    value, currency = purchase["billedAmount.counter.value"], purchase["billedAmount.counter.currency"]
+    if None in (supplier, value, currency):
+        return "Lucca tells no supplier, no amount or no currency"
+    if {row[1] for row in invoices} != {supplier}:
+        return f"supplier {supplier} in Lucca, {', '.join({str(row[1]) for row in invoices})} in the warehouse"
+    if {row[2] for row in invoices} != {currency}:
+        return f"{currency} in Lucca, {', '.join({str(row[2]) for row in invoices})} in the warehouse"
+    try:
+        in_lucca, in_warehouse = read_amount(value), sum(read_amount(row[3]) for row in invoices)
+    except (ArithmeticError, ValueError):
+        return (
+            f"an amount cannot be read: {value} in Lucca, {', '.join(str(row[3]) for row in invoices)} in the warehouse"
+        )
+    return None if in_lucca == in_warehouse else f"{in_lucca:.2f} in Lucca, {in_warehouse:.2f} in the warehouse"
 
 
 with DAG(
@@ -68,7 +77,7 @@ with DAG(
     tags=["lucca", "example"],
 ):
     # [START howto_close_warehouse_matches]
-    in_lucca = ListPurchasesOperator(task_id="in_lucca", fields=["supplier.name", AMOUNT, CURRENCY])
+    in_lucca = ListPurchasesOperator(task_id="in_lucca", fields=FIELDS)
     in_warehouse = SQLExecuteQueryOperator(
         task_id="in_warehouse",
         conn_id="lucca_warehouse",
@@ -90,12 +99,14 @@ with DAG(
 
     @task
     def report(ti: Any = None) -> dict[str, Any]:
-        """Put the two together; what a task did not get to say is missing."""
+        """Put the two together; a closing that could not report may have closed some."""
         differences = ti.xcom_pull(task_ids="compare", key="differences") or {}
-        closing = ti.xcom_pull(task_ids="close") or {}
-        lines = [f"{number}: not closed, {difference}" for number, difference in differences.items()]
-        lines += report_lines(closing)
-        log.info("%s", "\n".join(lines) or "No purchase was looked at.")
+        agreed = ti.xcom_pull(task_ids="compare", key="agreed") or []
+        closing = ti.xcom_pull(task_ids="close") or {
+            "unresolved": [{"id": number, "reason": "the closing left no report"} for number in agreed]
+        }
+        words = {number: f"not closed, {why}" for number, why in differences.items()} | describe_report(closing)
+        log.info("%s", "\n".join(f"{number}: {outcome}" for number, outcome in words.items()) or "Nothing to report.")
         return {"differences": differences, **closing}
 
     compared = compare(in_lucca.output, in_warehouse.output)

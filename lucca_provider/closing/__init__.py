@@ -19,7 +19,7 @@ from lucca_provider.closing.inputs import (
 from lucca_provider.closing.ledger import Entry, Ledger, MemoryLedger
 from lucca_provider.closing.pace import Pacer
 from lucca_provider.closing.readiness import Finding, Rules, find_readiness
-from lucca_provider.closing.report import Outcome, Report, build_report, report_lines
+from lucca_provider.closing.report import Outcome, Report, build_report, describe_report
 from lucca_provider.closing.run import PROGRESS_VERSION, ClosingRun, Kind, Page, Pause, Step
 from lucca_provider.closing.window import Window
 
@@ -49,10 +49,10 @@ __all__ = [
     "Window",
     "build_report",
     "check_purchases",
+    "describe_report",
     "find_readiness",
     "parse_closing_date",
     "parse_comment",
     "parse_purchase_ids",
     "parse_states",
-    "report_lines",
 ]

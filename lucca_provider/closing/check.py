@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
@@ -102,8 +102,16 @@ def check_purchases(
         "an unknown number" if documents.requests_left is None else documents.requests_left,
     )
     purchases.finish()
-    if any(needs_documents(purchase, rules) for purchase in purchases.found.values()):
+    undecided = [number for number, purchase in purchases.found.items() if needs_documents(purchase, rules)]
+    if undecided:
         documents.finish()
+    # The list may leave out the amount, which is all that hints at documents that this key cannot see.
+    if not documents.problem:
+        purchases.ask_again(
+            number
+            for number in undecided
+            if number not in documents.by_purchase and purchases.found[number].get("billedAmount") is None
+        )
     findings = {
         purchase_id: _find(purchase_id, purchases, documents, rules, documents_since) for purchase_id in purchase_ids
     }
@@ -181,6 +189,7 @@ class _Purchases:
     found: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     problems: dict[int, str] = field(default_factory=dict)
     _pages: _Pages | None = None
+    _listed: set[int] = field(default_factory=set)
 
     def begin(self) -> None:
         """Read what tells how many requests it takes."""
@@ -209,18 +218,26 @@ class _Purchases:
             log.info("The purchases list cannot be used (%s); asking for each purchase instead.", pages.error)
         self._ask_one_by_one()
 
+    def ask_again(self, purchase_ids: Iterable[int]) -> None:
+        """Ask for purchases themselves that so far only the list has told of."""
+        for purchase_id in purchase_ids:
+            if purchase_id in self._listed:
+                del self.found[purchase_id]
+        self._ask_one_by_one()
+
     def _take_page(self, pages: _Pages) -> None:
         wanted = set(self.ids)
         for item in pages.next():
             # The list may leave out what the purchase itself says.
             if item["id"] in wanted and tells_state(item):
                 self.found[item["id"]] = item
+                self._listed.add(item["id"])
 
     def _ask_one_by_one(self) -> None:
         silent = failed = 0
         why = ""
         for purchase_id in self.ids:
-            if purchase_id in self.found:
+            if purchase_id in self.found or purchase_id in self.problems:
                 continue
             if why:
                 self.problems[purchase_id] = f"not read; {why}"

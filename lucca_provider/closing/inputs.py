@@ -123,14 +123,14 @@ def parse_states(value: object, *, name: str, may_be_empty: bool = False) -> fro
     """
     states = [value] if isinstance(value, str) else value
     if isinstance(states, Mapping) or not isinstance(states, Iterable):
-        raise InvalidInputError(f"{name}: {_shown(value)} is not a list of Lucca's states, such as ['Confirmed'].")
+        raise InvalidInputError(f"{name}: {_shown(value)} is not a list of names of Lucca's states.")
     names = set()
     for state in states:
-        if not isinstance(state, str) or not state.strip():
-            raise InvalidInputError(f"{name}: {_shown(state)} is not the name of a state, such as 'Confirmed'.")
+        if not isinstance(state, str) or not state.strip() or "," in state:
+            raise InvalidInputError(f"{name}: {_shown(state)} is not the name of a state; give one, or a list of them.")
         names.add(state.strip())
     if not names and not may_be_empty:
-        raise InvalidInputError(f"{name} is empty; name at least one of Lucca's states, such as 'Confirmed'.")
+        raise InvalidInputError(f"{name} is empty; name at least one of Lucca's states.")
     return frozenset(names)
 
 

@@ -158,10 +158,13 @@ def _find_gap(
     purchase: Mapping[str, Any], documents: Collection[Mapping[str, Any]], rules: Rules, since: str | None
 ) -> str | None:
     """Say what hints at documents that were not found: older than looked for, or hidden from this API key."""
-    if documents and since is None:
-        return None
     told = purchase.get("billedAmount")
     billed = _amount(told)
+    if documents and since is None:
+        most = _most(documents)
+        if billed is None or most is None or billed <= most:
+            return None
+        return f"{billed:.2f} were billed for it, but the documents to be seen come to {most:.2f} at most"
     if billed is None:
         if since:
             return f"no amount billed is known, so older documents than of {since} may be missing"
@@ -171,6 +174,17 @@ def _find_gap(
     if since is None:
         return f"{billed:.2f} were billed for it, but no document of it is to be seen with this API key"
     return f"{billed:.2f} were billed for it, which its documents since {since} do not account for"
+
+
+def _most(documents: Iterable[Mapping[str, Any]]) -> Decimal | None:
+    """Return the most that could have been billed for documents, whatever of them Lucca bills."""
+    invoices = [document for document in documents if document.get("type") != "CreditNote"]
+    amounts = [_amount(document.get("amountIncludingTaxes"), "includingTaxes") for document in invoices]
+    return (
+        sum((amount for amount in amounts if amount is not None and amount > 0), Decimal())
+        if (None not in amounts)
+        else None
+    )
 
 
 def _totals(documents: Iterable[Mapping[str, Any]], rules: Rules) -> set[Decimal]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-__all__ = ["ALREADY_CLOSED", "CLOSED", "Outcome", "Rejected", "Report", "Unresolved", "build_report", "report_lines"]
+__all__ = ["ALREADY_CLOSED", "CLOSED", "Outcome", "Rejected", "Report", "Unresolved", "build_report", "describe_report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +91,16 @@ def build_report(purchase_ids: Iterable[int], outcomes: Mapping[int, Outcome]) -
     return report
 
 
-def report_lines(report: Report | Mapping[str, Any] | None) -> list[str]:
+def describe_report(report: Report | Mapping[str, Any] | None) -> dict[int, str]:
     """
-    Say what became of each purchase, a line each, for a person.
+    Say what became of each purchase, for a person.
 
     :param report: as a task pushed it; nothing, or empty, if there was none
+    :return: purchase id to words
     """
     found = report or {}
-    lines = [f"{purchase_id}: closed" for purchase_id in found.get("closed", [])]
-    lines += [f"{purchase_id}: was closed already" for purchase_id in found.get("already_closed", [])]
+    words = dict.fromkeys(found.get("closed", []), "closed")
+    words |= dict.fromkeys(found.get("already_closed", []), "was closed already")
     for one in found.get("rejected", []):
-        lines.append(f"{one['id']}: {Outcome('rejected', one['status'], one['title'], one['detail'])}")
-    return lines + [f"{one['id']}: unresolved, {one['reason']}" for one in found.get("unresolved", [])]
+        words[one["id"]] = str(Outcome("rejected", one["status"], one["title"], one["detail"]))
+    return words | {one["id"]: f"unresolved: {one['reason']}" for one in found.get("unresolved", [])}

@@ -40,6 +40,7 @@ __all__ = ["LuccaHook"]
 
 API_PATH = "/cleemy-procurement/api"
 POOL_SIZE = 32
+_NOT_PICKLED = ("tenant", "_session", "_paced_session", "pacer")
 
 
 class LuccaHook(BaseHook):
@@ -97,7 +98,7 @@ class LuccaHook(BaseHook):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what holds the API key or a lock: a pickled hook reads its connection again."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("tenant", "_session", "pacer")}
+        return {name: value for name, value in self.__dict__.items() if name not in _NOT_PICKLED}
 
     # -- the connection --------------------------------------------------------------------------------------------
 
@@ -125,10 +126,18 @@ class LuccaHook(BaseHook):
 
     @cached_property
     def _session(self) -> requests.Session:
+        return self._build_session(self._retries)
+
+    @cached_property
+    def _paced_session(self) -> requests.Session:
+        """The session of what goes through the pacer, which has to count each repetition."""
+        return self._build_session(0)
+
+    def _build_session(self, retries: int) -> requests.Session:
         from airflow import __version__ as airflow_version
 
         user_agent = f"airflow-provider-lucca/{__version__} apache-airflow/{airflow_version}"
-        return build_session(self.tenant, user_agent=user_agent, retries=self._retries, pool_size=POOL_SIZE)
+        return build_session(self.tenant, user_agent=user_agent, retries=retries, pool_size=POOL_SIZE)
 
     def get_conn(self) -> requests.Session:
         """
@@ -276,7 +285,8 @@ class LuccaHook(BaseHook):
 
     def _pages(self, path: str, what: str, query: Query) -> Iterator[ListPage]:
         def fetch(params: Mapping[str, Any]) -> Any:
-            return self.pacer.read(partial(self._call, "GET", path, what=what, params=params))
+            call = partial(self._call, "GET", path, what=what, params=params, session=self._paced_session)
+            return self.pacer.read(call)
 
         return read_pages(fetch, query, what=what)
 
@@ -328,13 +338,14 @@ class LuccaHook(BaseHook):
         purchase_id: int | None = None,
         params: Mapping[str, Any] | None = None,
         json: dict[str, Any] | None = None,
+        session: requests.Session | None = None,
     ) -> Any:
         """Make one call and return the JSON of a clear yes, ``None`` if it has none."""
         tenant = self.tenant
         what = f"{what} at {tenant.base_url}"
         doubt = "It may or may not have happened." if method == "POST" else "Nothing was changed."
         try:
-            response = self._session.request(
+            response = (session or self._session).request(
                 method, f"{tenant.base_url}{API_PATH}{path}", params=params, json=json, stream=True
             )
         except (OSError, HTTPError) as failure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,10 @@ def read_arguments(task: Any) -> Arguments:
     :raises AirflowFailException: naming the argument, the value and what to do
     """
     try:
+        since = parse_closing_date(task.documents_since, name="documents_since")
+        # Somewhere it is tomorrow already.
+        if since and since > (datetime.now(timezone.utc) + timedelta(days=1)).date().isoformat():
+            raise InvalidInputError(f"documents_since: {since} is yet to come, so no document would be looked at.")
         return Arguments(
             parse_purchase_ids(task.purchase_ids),
             Rules(
@@ -66,7 +71,7 @@ def read_arguments(task: Any) -> Arguments:
                 cancelled_states=parse_states(task.cancelled_states, name="cancelled_states", may_be_empty=True),
                 closable_states=parse_states(task.closable_states, name="closable_states"),
             ),
-            parse_closing_date(task.documents_since, name="documents_since"),
+            since,
         )
     except InvalidInputError as error:
         raise AirflowFailException(str(error)) from error

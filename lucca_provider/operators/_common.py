@@ -80,14 +80,15 @@ def say_counts(result: Mapping[str, Any]) -> str:
     return ", ".join(f"{len(purchases)} {name}" for name, purchases in result.items())
 
 
-def say_listed(message: str, lines: Sequence[str]) -> str:
+def say_listed(message: str, lines: Sequence[str], *, most: int | None = NAMED_IN_ERROR) -> str:
     """
     Say something, and what it is about, a line each.
 
     :param message: the first line
-    :param lines: the others, of which only so many are shown
+    :param lines: the others
+    :param most: how many of them are shown, if a report has them all; ``None`` for all
     """
-    shown = list(lines[:NAMED_IN_ERROR])
-    if len(lines) > NAMED_IN_ERROR:
-        shown.append(f"and {len(lines) - NAMED_IN_ERROR} more, see the report")
+    shown = list(lines[:most])
+    if len(lines) > len(shown):
+        shown.append(f"and {len(lines) - len(shown)} more, see the report")
     return "\n- ".join([message, *shown])

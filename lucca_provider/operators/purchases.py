@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import logging
 import zlib
@@ -30,6 +31,7 @@ from lucca_provider.closing import (
     Outcome,
     Report,
     Step,
+    Unknown,
     Window,
     parse_closing_date,
     parse_comment,
@@ -37,7 +39,7 @@ from lucca_provider.closing import (
     parse_states,
 )
 from lucca_provider.closing.run import CLOSED_STATE, OPEN_STATES
-from lucca_provider.exceptions import LuccaUnresolvedError
+from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.links.lucca import LuccaInvoicesLink
 from lucca_provider.operators._checking import read_arguments, say_open
 from lucca_provider.operators._common import connect, push_link, push_result, say_counts, say_listed
@@ -304,10 +306,11 @@ class ListPurchasesOperator(BaseOperator):
             purchases = connect(self.lucca_conn_id).list_purchases(self.query)
         except InvalidInputError as error:
             raise AirflowFailException(str(error)) from error
-        missing = {*filters, *(fields or ())}
+        # What is within a field may be another thing in another tenant: only a filter on it could not do without.
+        missing = {*filters, *(name.partition(".")[0] for name in fields or ())}
         seen: set[str] = set()
         stateless: list[int] = []
-        found: list[Any] = []
+        found: dict[int, Any] = {}
         read = 0
         for purchase in purchases:
             read += 1
@@ -318,23 +321,38 @@ class ListPurchasesOperator(BaseOperator):
                 continue
             seen.add(state)
             if state in states and self._is_wanted(purchase, filters):
-                found.append(purchase["id"] if fields is None else _chosen(purchase, fields))
+                found[purchase["id"]] = purchase["id"] if fields is None else _chosen(purchase, fields)
+            else:
+                found.pop(purchase["id"], None)  # a list that moves while it is read shows some twice
         _check_names(states - seen if seen else (), missing if read else ())
+        if stateless and not seen:
+            raise AirflowFailException(
+                f"Lucca's list tells no state of any of its {read} purchases, so none can be chosen by state. Take the "
+                "ids from elsewhere; CheckPurchasesOperator and ClosePurchaseOperator ask for each purchase itself."
+            )
         if stateless:
-            shown = ", ".join(map(str, stateless[:10]))
+            shown = ", ".join(map(str, stateless))
             self.log.warning("Lucca tells no state of %s purchases, so they are left out: %s", len(stateless), shown)
-        self._check_size(found)
-        self.log.info("%s of %s purchases are returned.", len(found), read)
-        return found
+        result = list(found.values())
+        self._check_size(result)
+        self.log.info("%s of %s purchases are returned.", len(result), read)
+        return result
 
     def _read_arguments(self) -> tuple[frozenset[str], Mapping[str, Any], Sequence[str] | None]:
         if isinstance(self.max_bytes, bool) or not isinstance(self.max_bytes, int) or self.max_bytes < 1:
             raise InvalidInputError(f"max_bytes: {self.max_bytes!r} is not a number of bytes above 0.")
-        if self.predicate is not None and not callable(self.predicate):
-            raise InvalidInputError(f"predicate: {self.predicate!r} cannot be called; give a function of a purchase.")
+        if self.predicate is not None and (not callable(self.predicate) or inspect.iscoroutinefunction(self.predicate)):
+            raise InvalidInputError(
+                f"predicate: {self.predicate!r} is no plain function; give a function of a purchase."
+            )
         filters = {} if self.filters is None else self.filters
         if not isinstance(filters, Mapping) or not _are_names(filters):
             raise InvalidInputError(f"filters: {filters!r} is not a mapping of field names to values.")
+        for name, value in filters.items():
+            if isinstance(value, (list, tuple, set, frozenset)):
+                raise InvalidInputError(
+                    f"filters: {name!r} has several values, {value!r}. Give one; for one of several use predicate."
+                )
         fields = self.fields
         if fields is not None and (not isinstance(fields, (list, tuple)) or not _are_names(fields)):
             raise InvalidInputError(f"fields: {fields!r} is not a list of field names, such as ['title'].")
@@ -433,7 +451,12 @@ class CheckPurchasesOperator(BaseOperator):
             hook.base_url,
             hook.environment,
         )
-        check = arguments.check(hook)
+        try:
+            check = arguments.check(hook)
+        except LuccaError as error:
+            unknown = [Unknown(id=purchase_id, reason=str(error)) for purchase_id in arguments.purchase_ids]
+            push_result(self, context, Check(closable=[], already_closed=[], blocked=[], unknown=unknown))
+            raise
         self.log.info("Found: %s.", say_counts(check))
         return self._pass_on(context, check)
 

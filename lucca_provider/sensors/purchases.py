@@ -95,6 +95,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
         self.lucca_conn_id = lucca_conn_id
         self.deferrable = deferrable
         self._still: Sequence[str] = ()
+        self._window = 0.0
 
     def execute(self, context: Context) -> Any:
         """Wait for the purchases."""
@@ -125,7 +126,13 @@ class PurchasesClosableSensor(BaseSensorOperator):
         if self.deferrable and self.exponential_backoff:
             raise AirflowFailException("exponential_backoff: True does nothing if deferrable is true. Leave one out.")
         hook = connect(self.lucca_conn_id)
-        self._check_intervals(hook.tenant.window_seconds)
+        # The requests of two pokes never fall into one window, which neither of them would notice.
+        self._window = hook.tenant.window_seconds
+        if self.poke_interval < self._window:
+            raise AirflowFailException(
+                f"poke_interval: {self.poke_interval:g} s is too short. Give at least {self._window:g} s, the window "
+                "of the tenant's limit; invoices are not paid by the minute."
+            )
         push_link(context, hook)
         if not arguments.purchase_ids:
             raise AirflowSkipException("There are no purchases to wait for.")
@@ -144,21 +151,9 @@ class PurchasesClosableSensor(BaseSensorOperator):
         done = not self._still or (self.wait_for == "any" and bool(check["closable"]))
         return PokeReturnValue(is_done=done, xcom_value=check["closable"])
 
-    def _check_intervals(self, window: float) -> None:
-        """Make sure that the requests of two pokes never fall into one window, which neither of them would notice."""
-        needed, why = window, "the window of the tenant's limit"
-        if self.exponential_backoff:
-            needed, why = 2 * window, f"twice {why}, since exponential_backoff begins with half"
-        if self.poke_interval < needed:
-            raise AirflowFailException(
-                f"poke_interval: {self.poke_interval:g} s is too short. Give at least {needed:g} s, {why}; invoices "
-                "are not paid by the minute."
-            )
-        if self.exponential_backoff and self.max_wait and self.max_wait.total_seconds() < window:
-            raise AirflowFailException(
-                f"max_wait: {self.max_wait.total_seconds():g} s is too short. Give at least {window:g} s, the window "
-                "of the tenant's limit."
-            )
+    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
+        # Exponential backoff begins with half of poke_interval, and ends with what is left of the time-out.
+        return max(self._window, super()._get_next_poke_interval(*args, **kwargs))
 
     def _look(self, context: Context, started: float) -> Any:
         if self.deferrable:
@@ -174,12 +169,12 @@ class PurchasesClosableSensor(BaseSensorOperator):
         except (AirflowSensorTimeout, AirflowSkipException) as error:
             # Where Airflow makes a skip of an error, the error is its cause, which no log would show.
             why = self._still or ([str(error.__cause__)] if error.__cause__ else [])
-            raise type(error)(say_listed(str(error), why)) from error
+            raise type(error)(say_listed(str(error), why, most=None)) from error
 
     def _defer_until(self, moment: float, started: float) -> NoReturn:
         from lucca_provider.triggers.lucca import LuccaWaitTrigger
 
         if time.time() - started > self.timeout:
-            message = say_listed(f"Not closable within the time-out of {self.timeout:g} s.", self._still)
+            message = say_listed(f"Not closable within the time-out of {self.timeout:g} s.", self._still, most=None)
             raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
         self.defer(trigger=LuccaWaitTrigger(moment, str(started)), method_name="execute_complete")

@@ -298,6 +298,33 @@ class TestMonthEnd:
         assert run_example(MONTH_END).state == "failed"
         assert lucca.requests == []
 
+    @pytest.mark.parametrize(
+        ("pushed", "words"),
+        [
+            pytest.param({}, "not checked", id="the check died"),
+            pytest.param({"check": {"closable": [1]}}, "closable, not approved", id="rejected"),
+            pytest.param({"check": {"already_closed": [1]}}, "was closed already", id="closed meanwhile"),
+            pytest.param({"check": {"unknown": [{"id": 1, "reason": "why"}]}}, "not now, why", id="unknown"),
+            pytest.param(
+                {"check": {"closable": [1]}, "approve": {"chosen_options": ["Approve"]}},
+                "unresolved: the closing left no report",
+                id="the closing was killed",
+            ),
+            pytest.param(
+                {"check": {"closable": [1]}, "approve": {"chosen_options": ["Approve"]}, "close": {"closed": [1]}},
+                "closed",
+                id="closed",
+            ),
+        ],
+    )
+    def test_its_report_names_every_purchase_that_was_found(self, pushed, words) -> None:
+        class Results:
+            def xcom_pull(self, *, task_ids: str) -> Any:
+                return ({"find": [{"id": 1}]} | pushed).get(task_ids)
+
+        report = runpy.run_path(str(ROOT / "dags" / f"{MONTH_END}.py"))["report"].function
+        assert report(ti=Results())["purchases"] == {"1": words}
+
     @pytest.mark.skipif(not APPROVAL, reason="approval by a person needs Airflow 3.1")
     def test_nothing_is_closed_that_nobody_has_approved(self) -> None:
         dag = load(MONTH_END)
@@ -354,7 +381,7 @@ class TestMatchesOfTheWarehouse:
                 "2": "100.30 in Lucca, 100.29 in the warehouse",
                 "3": "supplier Boréal in Lucca, Aubépine in the warehouse",
                 "4": "EUR in Lucca, CHF in the warehouse",
-                "5": "Lucca tells no amount",
+                "5": "Lucca tells no supplier, no amount or no currency",
                 "6": "not ongoing in Lucca",
                 str(extra): "not in the warehouse",
             },
@@ -363,6 +390,25 @@ class TestMatchesOfTheWarehouse:
             "rejected": [],
             "unresolved": [],
         }
+
+    @pytest.mark.parametrize(
+        ("in_lucca", "in_warehouse", "difference"),
+        [
+            ({"supplier": None}, (None, "EUR", 100.3), "Lucca tells no supplier, no amount or no currency"),
+            ({}, ("Boréal", None, 100.3), "EUR in Lucca, None in the warehouse"),
+            ({}, ("Boréal", "EUR", None), "an amount cannot be read: 100.3 in Lucca, None in the warehouse"),
+            ({}, ("Boréal", "EUR", "1,200.00"), "an amount cannot be read: 100.3 in Lucca, 1,200.00 in the warehouse"),
+            ({}, ("Boréal", "EUR", 100.304), "an amount cannot be read: 100.3 in Lucca, 100.304 in the warehouse"),
+        ],
+    )
+    def test_what_is_missing_or_unreadable_is_a_difference(
+        self, lucca, warehouse, run_example, in_lucca, in_warehouse, difference
+    ) -> None:
+        lucca.set_purchase(1, **in_lucca)
+        warehouse((1, *in_warehouse), (2, "Boréal", "EUR", 100.3))
+        done = run_example(WAREHOUSE)
+        assert done.results["report"]["differences"]["1"] == difference
+        assert done.results["report"]["closed"] == [2]
 
     def test_it_reports_a_closing_that_failed(self, lucca, warehouse, run_example) -> None:
         lucca.set_purchase(1, invoices=[{**UNPAID, "amount": 100.30}])
@@ -375,6 +421,11 @@ class TestMatchesOfTheWarehouse:
 # Airflow 2.11 warns of itself when it renders a map_index_template.
 @pytest.mark.filterwarnings("ignore:Accessing '.*' from the template is deprecated")
 class TestManyTenants:
+    def test_a_connection_is_not_named_twice(self, lucca, run_example) -> None:
+        with pytest.raises(Exception, match="connections"):
+            run_example(TENANTS, run_conf={"connections": ["lucca_default", "lucca_default"]})
+        assert lucca.requests == []
+
     def test_each_tenant_is_listed_checked_and_closed_by_itself(self, lucca, run_example, monkeypatch) -> None:
         with Sandbox(purchases=12, seed=3, api_key="other-key") as other:
             closable = other.closable_ids

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import datetime
 import gzip
+import itertools
 import json
 import logging
 import pickle
@@ -1138,3 +1139,13 @@ def test_airflow_masks_the_key_also_without_what_it_was_pasted_with(connect: Con
 def test_a_handshake_is_still_called_one() -> None:
     """What tells that nothing had been sent is the name of this method in a traceback."""
     assert callable(ssl.SSLSocket.do_handshake)
+
+
+def test_a_paced_read_is_repeated_by_the_pacer_alone_which_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox(purchases=3, limit=1, window=1.5) as lucca:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
+        lucca.fail_next("throttle", method="GET", times=2)
+        assert len(list(LuccaHook().list_purchases())) == 3
+        moments = [request.at for request in lucca.requests]
+        assert len(moments) == 3
+        assert min(b - a for a, b in itertools.pairwise(moments)) >= 1.5

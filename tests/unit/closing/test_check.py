@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 def purchase(purchase_id: int, state: Any = "Ongoing", **fields: Any) -> Json:
-    return {"id": purchase_id, "state": state, **fields}
+    return {"id": purchase_id, "state": state, "billedAmount": {"counter": {"value": 0}}, **fields}
 
 
 def document(purchase: Any, payment: str = "Paid", number: int = 0, **fields: Any) -> Json:
@@ -174,6 +174,30 @@ def test_a_purchase_says_more_than_the_list():
     lucca = Lucca([purchase(1), purchase(2), purchase(3)], listed=[{"id": 1}, purchase(2), {"id": 3, "state": 5}])
     assert check(lucca, [1, 2, 3])["closable"] == [1, 2, 3]
     assert lucca.requests == ["purchases", "documents", 1, 3]
+
+
+def test_the_amount_that_a_list_leaves_out_is_asked_for_where_no_document_speaks():
+    hidden = [purchase(number, billedAmount={"counter": {"value": 500}}) for number in (1, 2, 3)]
+    listed = [{"id": number, "state": "Ongoing"} for number in (1, 2, 3)]
+    lucca = Lucca(hidden, [document(2)], listed=listed)
+    found = check(lucca, [1, 2, 3])
+    assert found["closable"] == [2]
+    assert [item["id"] for item in found["unknown"]] == [1, 3]
+    assert "500.00 were billed for it, but no document" in found["unknown"][0]["reason"]
+    assert lucca.requests == ["purchases", "documents", 1, 3]
+
+
+def test_an_amount_that_cannot_be_asked_for_leaves_it_unknown():
+    listed = [{"id": number, "state": "Ongoing"} for number in (1, 2, 3)]
+    lucca = Lucca([purchase(2), purchase(3)], listed=listed, single_errors={1: FORBIDDEN})
+    assert check(lucca, [1, 2, 3])["unknown"] == [{"id": 1, "reason": "this API key may not read it (403)"}]
+
+
+def test_no_amount_is_asked_for_if_the_documents_cannot_be_read():
+    listed = [{"id": number, "state": "Ongoing"} for number in (1, 2, 3)]
+    lucca = Lucca([purchase(1)], listed=listed, documents_end=FORBIDDEN)
+    assert len(check(lucca, [1, 2, 3])["unknown"]) == 3
+    assert lucca.requests == ["purchases", "documents"]
 
 
 # -- documents ---------------------------------------------------------------------------------------------------------

@@ -281,7 +281,8 @@ def test_no_state_at_all_makes_sense_for_some(value):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (None, "None is not a list of Lucca's states"),
+        (None, "None is not a list of names of Lucca's states"),
+        ("Paid,Emitting", "'Paid,Emitting' is not the name of a state; give one, or a list of them"),
         (5, "5 is not a list"),
         (True, "True is not a list"),
         ({"Paid": 1}, "is not a list"),

@@ -228,7 +228,18 @@ def test_what_is_no_amount_is_not_taken_for_one(value):
 
 def test_documents_that_were_all_looked_for_need_not_add_up():
     """What Lucca counts as billed is not published."""
-    assert find(purchase(**billed(120)), document(**amount(90))) == CLOSABLE
+    credit = document(type="CreditNote", **amount(30))
+    assert find(purchase(**billed(60)), document(**amount(90)), credit) == CLOSABLE
+    assert find(purchase(**billed(90)), document(**amount(90)), credit) == CLOSABLE
+    assert find(purchase(**billed(90)), document("Discarded", **amount(90))) == CLOSABLE
+    assert find(purchase(**billed(120)), document(**amount("free"))) == CLOSABLE
+
+
+def test_documents_that_come_to_less_than_was_billed_hint_at_hidden_ones():
+    found = find(purchase(**billed(120)), document(**amount(90)), document(**amount(-40)))
+    assert reasons(found, "unknown") == [
+        "120.00 were billed for it, but the documents to be seen come to 90.00 at most"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -120,11 +120,11 @@ def test_without_cancelled_states_a_discarded_invoice_blocks(lucca):
 
 
 def test_documents_since_is_sent_as_a_filter_and_what_it_hides_is_never_closable(lucca):
-    result = run(purchase_ids=lucca.closable_ids, documents_since="2030-01-01", on_blocked="warn")
+    result = run(purchase_ids=lucca.closable_ids, documents_since="2026-11-01", on_blocked="warn")
     assert result["closable"] == []
     assert [item["id"] for item in result["unknown"]] == lucca.closable_ids
     (listing,) = [request for request in lucca.requests if request.path.endswith("booked-documents")]
-    assert listing.query["createdAt.from"].startswith("2030-01-01")
+    assert listing.query["createdAt.from"].startswith("2026-11-01")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,7 @@ def test_documents_since_is_sent_as_a_filter_and_what_it_hides_is_never_closable
         ({"on_blocked": "ignore"}, "on_blocked: 'ignore' is none of 'fail', 'warn' and 'skip'"),
         ({"on_blocked": None}, "on_blocked: None is none of"),
         ({"documents_since": "31/01/2026"}, "documents_since: '31/01/2026' is not a date"),
+        ({"documents_since": "2999-01-01"}, "documents_since: 2999-01-01 is yet to come"),
         ({"approved_states": []}, "approved_states is empty"),
         ({"paid_states": {"Paid": True}}, "paid_states: {'Paid': True} is not a list"),
         ({"cancelled_states": [None]}, "cancelled_states: None is not the name of a state"),
@@ -171,8 +172,20 @@ def test_a_wrong_key_fails_the_task_and_the_link_is_there(lucca, monkeypatch):
     ti = TaskInstance()
     with pytest.raises(LuccaAccessError):
         run(ti, purchase_ids=lucca.closable_ids)
-    assert ti.pushed == {"lucca_invoices_url": f"{lucca.url}/cleemy-procurement"}
+    assert ti.pushed["lucca_invoices_url"] == f"{lucca.url}/cleemy-procurement"
     assert len(lucca.requests) == 1
+    result = ti.pushed["return_value"]
+    assert [item["id"] for item in result["unknown"]] == lucca.closable_ids
+    assert "Lucca answered 401" in result["unknown"][0]["reason"]
+    assert ti.pushed["closable"] == []
+
+
+def test_reads_one_by_one_keep_to_the_limit(monkeypatch):
+    with Sandbox(purchases=8, states={"closable": 1}, limit=4, window=1.0, list_status=403) as lucca:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
+        run(purchase_ids=lucca.purchase_ids, on_blocked="warn")
+        assert len([request for request in lucca.requests if request.purchase_id]) == 8
+        assert lucca.throttled == 0
 
 
 def test_documents_that_cannot_be_read_leave_nothing_closable(lucca):

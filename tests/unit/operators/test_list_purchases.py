@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from lucca_provider.closing import ListPage
 from lucca_provider.exceptions import LuccaAccessError, LuccaForbiddenError
+from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import ListPurchasesOperator
 from lucca_provider.sandbox import Sandbox
 
@@ -21,12 +23,33 @@ def lucca(monkeypatch):
         yield sandbox
 
 
+async def _later(purchase: Any) -> bool:
+    return True
+
+
 def run(**kwargs: Any) -> Any:
     return ListPurchasesOperator(task_id="find", **kwargs).execute({})  # type: ignore[typeddict-item]
 
 
 def ids_in(lucca: Sandbox, *states: str) -> list[int]:
     return [number for number in lucca.purchase_ids if lucca.purchase(number)["state"] in states]
+
+
+def test_a_list_that_tells_no_state_at_all_is_not_an_empty_month(lucca):
+    lucca.behaviour.missing_state = True
+    with pytest.raises(AirflowFailException, match="tells no state of any of its 30 purchases"):
+        run()
+
+
+def test_a_purchase_that_a_moving_list_shows_twice_is_returned_once_as_it_was_last(monkeypatch):
+    pages = [[1, "Ongoing"], [2, "Ongoing"]], [[2, "Closed"], [1, "Ongoing"], [3, "Ongoing"]]
+
+    def purchase_pages(hook: LuccaHook, query: Any) -> Any:
+        return (ListPage([{"id": number, "state": state} for number, state in page]) for page in pages)
+
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", "lucca://:some-api-key@acme.ilucca.net")
+    monkeypatch.setattr(LuccaHook, "purchase_pages", purchase_pages)
+    assert run() == [1, 3]
 
 
 # -- which purchases -------------------------------------------------------------------------------------------------
@@ -151,12 +174,15 @@ def test_the_log_says_how_many_of_how_many(lucca, logged):
     ("arguments", "message"),
     [
         ({"states": []}, "states is empty; name at least one"),
-        ({"states": 5}, "states: 5 is not a list of Lucca's states"),
+        ({"states": 5}, "states: 5 is not a list of names of Lucca's states"),
+        ({"states": "Ongoing, Created"}, "states: 'Ongoing, Created' is not the name of a state; give one, or a list"),
+        ({"filters": {"type": ["OneTime"]}}, r"filters: 'type' has several values, \['OneTime'\]. Give one"),
+        ({"predicate": _later}, "predicate: .*_later.* is no plain function"),
         ({"states": ["Ongoing", None]}, "states: None is not the name of a state"),
         ({"filters": "type=OneTime"}, "filters: 'type=OneTime' is not a mapping"),
         ({"filters": []}, r"filters: \[\] is not a mapping"),
         ({"filters": {1: 2}}, "filters: {1: 2} is not a mapping of field names"),
-        ({"predicate": "type"}, "predicate: 'type' cannot be called"),
+        ({"predicate": "type"}, "predicate: 'type' is no plain function"),
         ({"fields": "title"}, "fields: 'title' is not a list of field names"),
         ({"fields": 5}, "fields: 5 is not a list of field names"),
         ({"fields": ["title", 5]}, r"fields: \['title', 5\] is not a list of field names"),
@@ -180,7 +206,7 @@ def test_a_bad_connection_fails_for_good_naming_it(monkeypatch):
         run(lucca_conn_id="lucca_acme")
 
 
-@pytest.mark.parametrize("states", ["ongoing", "Ongoing, Created", ["Ongoing", "Open"]])
+@pytest.mark.parametrize("states", ["ongoing", ["Ongoing", "Open"]])
 def test_a_misspelt_state_is_told_from_an_empty_month(lucca, states):
     with pytest.raises(AirflowFailException, match=r"states: no purchase is in '.*'. Correct the name; Lucca has Can"):
         run(states=states)
