@@ -252,7 +252,7 @@ class TestCheckedInPython:
         done = run_example(CLOSE_CHECKED)
         assert done.state == "failed"
         assert done.states == {"check": "failed", "close": "upstream_failed", "report": "success"}
-        assert done.results["report"] == {"stopped": {}}
+        assert done.results["report"] == {"stopped": {}, "unresolved": []}
 
     def test_a_lost_answer_is_looked_into_and_not_repeated(self, lucca, candidates_file, run_example) -> None:
         candidates_file("1,100,100", "2,80,80")
