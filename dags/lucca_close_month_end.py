@@ -61,7 +61,8 @@ def rows(purchases: list[dict[str, Any]], reasons: dict[int, str]) -> Iterator[s
         if purchase["id"] in reasons:
             value, currency = purchase["billedAmount.counter.value"], purchase["billedAmount.counter.currency"]
             amount = f"{value:,.2f} {currency}" if isinstance(value, (int, float)) else "unknown"
-            cells = [purchase["id"], purchase["supplier.name"], purchase["title"], amount, reasons[purchase["id"]]]
+            cells = [purchase["id"], purchase["supplier.name"], purchase["title"], amount]
+            cells += filter(None, [reasons[purchase["id"]]])
             yield "| " + " | ".join(str(cell or "").replace("|", "/").replace("\n", " ") for cell in cells) + " |"
 
 
@@ -92,11 +93,13 @@ with DAG(
     def describe(purchases: list[dict[str, Any]], ti: Any = None) -> str:
         """Write what the person decides about."""
         check = ti.xcom_pull(task_ids="check")
-        head = "| Purchase | Supplier | Title | Billed | |\n|---|---|---|---|---|"
-        closable = rows(purchases, dict.fromkeys(check["closable"], ""))
-        return "\n".join(
-            ["### To be closed\n", head, *closable, "\n### Not now\n", head, *rows(purchases, reasons_of(check))]
-        )
+        closable, reasons = dict.fromkeys(check["closable"], ""), reasons_of(check)
+        parts = ["### To be closed\n", "| Purchase | Supplier | Title | Billed |", "|---|---|---|--:|"]
+        parts += rows(purchases, closable)
+        if reasons:
+            parts += ["\n### Not now\n", "| Purchase | Supplier | Title | Billed | Why not |", "|---|---|---|--:|---|"]
+            parts += rows(purchases, reasons)
+        return "\n".join(parts)
 
     @task
     def report(ti: Any = None) -> dict[str, Any]:

@@ -337,6 +337,11 @@ def _control(tenant: Tenant, show: Json) -> APIRouter:
     async def index() -> Response:
         return Response(page, media_type="text/html")
 
+    @control.get(ROOT.removesuffix("/api"))
+    async def invoices() -> Response:
+        """Where Lucca's own pages are, and Airflow's link to them leads."""
+        return Response(status_code=302, headers={"Location": "/"})
+
     @control.get("/favicon.ico")
     async def icon() -> Response:
         return Response(status_code=204)
