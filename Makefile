@@ -1,7 +1,7 @@
 # Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-system debian-packages lint coverage requirements clean FORCE
+.PHONY: help demo ui bench test test-system debian-packages lint coverage requirements clean FORCE
 .DELETE_ON_ERROR:
 
 LINES := 3.3 2.11
@@ -19,7 +19,10 @@ help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s%s\n", $$1, $$2 }' Makefile
 
 demo: .venv/3.3/ready ## Close purchases of a Lucca tenant that runs on this machine, and show what became of them
-	@exec .venv/3.3/bin/python demo/demo.py
+	@exec .venv/3.3/bin/python -m demo.demo
+
+ui: .venv/3.3/ready ## Run a whole Airflow with the examples, and a Lucca tenant beside it, for looking around
+	@exec .venv/3.3/bin/python -m demo.ui
 
 # --- environments ---------------------------------------------------------------------------------------------------
 

@@ -16,13 +16,13 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from demo.deployment import ROOT, clean_environment
 from lucca_provider.sandbox import Sandbox
 
-ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / ".airflow" / "demo"
 LOG = HOME / "demo.log"
 DATABASE = HOME / "validation.db"
@@ -53,8 +53,8 @@ def main() -> int:
         for invoice in BLOCKED:
             lucca.add_purchase(invoices=[invoice])
         say(f"A Lucca tenant with {len(lucca.purchase_ids)} purchases is at {lucca.url}/")
-        write_candidates(lucca)
-        environment = clean_environment(lucca)
+        write_candidates(DATABASE, lucca, lucca.purchase_ids)
+        environment = own_environment(lucca)
         say("Preparing Airflow, all in .airflow/demo …")
         if airflow(["db", "migrate"], environment):
             return give_up("Airflow's database could not be made")
@@ -70,18 +70,18 @@ def main() -> int:
     return 1 if report["unresolved"] else 0
 
 
-def write_candidates(lucca: Sandbox) -> None:
-    """Make the table that a pipeline would have filled: all purchases, some of them with a flaw that SQL can find."""
-    rows = []
-    for purchase_id in lucca.purchase_ids:
+def write_candidates(file: Path, lucca: Sandbox, purchase_ids: Iterable[int]) -> None:
+    """Make the table that a pipeline would have filled: purchases, some of them with a flaw that SQL can find."""
+    rows: list[list[Any]] = []
+    for purchase_id in purchase_ids:
         invoiced = amount(lucca.purchase(purchase_id))
         rows.append([purchase_id, invoiced, invoiced, "Camille Roux"])
     closable = [row for row in rows if row[0] in lucca.closable_ids]
     closable[2][1] = round(closable[2][1] * 0.9, 2)
     closable[9][1] = round(closable[9][1] * 0.5, 2)
     closable[5][3] = None
-    DATABASE.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(DATABASE)) as database, database:
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.execute("DROP TABLE IF EXISTS purchase_candidates")
         database.execute(
             "CREATE TABLE purchase_candidates"
             " (purchase_id INTEGER, ordered NUMERIC, invoiced NUMERIC, approved_by TEXT, problem TEXT)"
@@ -89,10 +89,9 @@ def write_candidates(lucca: Sandbox) -> None:
         database.executemany("INSERT INTO purchase_candidates VALUES (?, ?, ?, ?, NULL)", rows)
 
 
-def clean_environment(lucca: Sandbox) -> dict[str, str]:
+def own_environment(lucca: Sandbox) -> dict[str, str]:
     """Return an environment with an Airflow of its own, whatever Airflow and proxies the user has set up."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
-    return own | {
+    return clean_environment() | {
         "AIRFLOW_HOME": str(HOME),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -107,7 +106,7 @@ def clean_environment(lucca: Sandbox) -> dict[str, str]:
 def airflow(command: list[str], environment: dict[str, str], progress: Callable[[], str] | None = None) -> int:
     """Run an Airflow command into the log, and let nothing of it outlive the demo."""
     with LOG.open("a") as log:
-        process = subprocess.Popen(  # noqa: S603 - the command is ours
+        process = subprocess.Popen(
             [sys.executable, "-m", "airflow", *command],
             env=environment,
             cwd=HOME,

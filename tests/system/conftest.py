@@ -11,13 +11,16 @@ from urllib.parse import quote
 
 import pytest
 
+from demo.deployment import ROOT, Deployment, free_ports
 from lucca_provider.sandbox import Sandbox
-from tests.system.deployment import Deployment, free_ports
 
 KEY = f"system/{secrets.token_hex(8)}+key="
 """The API key of all tenants: found nowhere by chance, and different when it is percent-encoded."""
 (FIXED_PORT,) = free_ports(1)
 """Where the tenant has to be that the connection ``lucca_environment`` leads to."""
+
+DAGS = (ROOT / "dags", ROOT / "tests" / "system" / "dags")
+"""The examples, and those that only tests need."""
 
 # What CI sends when it gives up. As after Ctrl-C, whatever was started is then ended and removed.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -36,7 +39,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def airflow() -> Iterator[Deployment]:
     """Start an Airflow with the example DAGs, those of the tests, LocalExecutor and SQLite."""
     connection = f"lucca://:{quote(KEY, safe='')}@127.0.0.1:{FIXED_PORT}/http"
-    with Deployment(environ={"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}) as deployment:
+    with Deployment(environ={"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}, dags=DAGS) as deployment:
         yield deployment
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import sqlalchemy
 from cryptography.fernet import Fernet, InvalidToken
 
-from tests.system.deployment import FERNET_KEY, Deployment
+from demo.deployment import FERNET_KEY, Deployment
 
 ENCRYPTED_ASIDE = ("connection",)
 """Tables that may hold the secret, as long as Airflow's Fernet key is needed to read it."""

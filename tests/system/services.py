@@ -25,8 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.system.api import wait_until
-from tests.system.deployment import free_ports
+from demo.api import wait_until
+from demo.deployment import free_ports
 
 PROGRAMS = ("initdb", "postgres", "pg_isready", "redis-server")
 

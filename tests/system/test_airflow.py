@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from demo.api import wait_until
+from demo.deployment import ROOT, USER, Deployment
 from lucca_provider.sandbox import Sandbox
-from tests.system.api import wait_until
 from tests.system.conftest import FIXED_PORT
-from tests.system.deployment import ROOT, USER, Deployment
 
 Serve = Callable[..., Sandbox]
 REFUSED = 4

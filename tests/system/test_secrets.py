@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from demo.api import Run
+from demo.deployment import Deployment
 from lucca_provider.sandbox import Sandbox
-from tests.system.api import Run
 from tests.system.conftest import KEY
-from tests.system.deployment import Deployment
 from tests.system.search import search
 
 FORMS = ("plain", "base64", "percent", "packed")

@@ -1,4 +1,4 @@
-"""A client of Airflow's REST API, as small as the tests allow."""
+"""A client of Airflow's REST API, as small as ``make ui`` and the system tests allow."""
 
 from __future__ import annotations
 

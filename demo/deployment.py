@@ -1,10 +1,12 @@
 """
-A whole Airflow of the tests' own: API server, scheduler, DAG processor, triggerer, and what a test adds to them.
+A whole Airflow on this machine: API server, scheduler, DAG processor, triggerer, and what is added to them.
+
+``make ui`` shows it to people, the system tests close purchases in it.
 
 .. code-block:: python
 
     with Deployment() as airflow:
-        run = airflow.api.trigger("close", {"purchase_ids": [1, 2, 3]})
+        run = airflow.api.trigger("lucca_close_chosen_purchases", {"purchase_ids": [1, 2, 3]})
         assert run.wait() == "success"
 
 Nothing of it is left after the ``with`` block. Another executor or database is a matter of settings and more parts:
@@ -34,13 +36,13 @@ from typing import Any, ClassVar
 
 import psutil
 import requests
+from cryptography.fernet import Fernet
 
-from tests.system.api import Api, wait_until
+from demo.api import Api, wait_until
 
-ROOT = Path(__file__).parents[2]
-DAGS = (ROOT / "dags", ROOT / "tests" / "system" / "dags")
-USER, PASSWORD = "admin", "admin"
-FERNET_KEY = "mA4hhCJ1jmvjMr4sPTdvnVDuRgNq4zYrN5hHhTQWbCg="
+ROOT = Path(__file__).resolve().parents[1]
+USER, PASSWORD = "admin", secrets.token_urlsafe(9)
+FERNET_KEY = Fernet.generate_key().decode()
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ class Deployment:
     :param environ: environment variables for all parts, which go before those that are set here
     :param parts: more parts, by name, which start after the others
     :param dags: folders with DAGs
+    :param folder: where ``home`` is made, if not where temporary files are
     :ivar home: ``AIRFLOW_HOME``. The parts log into its folder ``parts``, the tasks into ``logs``
-    :ivar url: address of the UI and the REST API, where ``admin`` logs in with the password ``admin``
+    :ivar url: address of the UI and the REST API, where :data:`USER` logs in with :data:`PASSWORD`
     :ivar api: client of the REST API, logged in
     :ivar environ: the environment of all parts
     """
@@ -80,16 +83,18 @@ class Deployment:
         *,
         environ: Mapping[str, str] | None = None,
         parts: Mapping[str, Part] | None = None,
-        dags: Iterable[Path] = DAGS,
+        dags: Iterable[Path] = (ROOT / "dags",),
+        folder: Path | None = None,
     ) -> None:
         self._overrides = dict(environ or {})
         self._parts = {**PARTS, **(parts or {})}
         self._dags = list(dags)
+        self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._sessions: set[int] = set()
 
     def __enter__(self) -> Deployment:
-        self.home = Path(tempfile.mkdtemp(prefix="lucca-system-"))
+        self.home = Path(tempfile.mkdtemp(prefix="lucca-airflow-", dir=self._folder))
         try:
             self._set_up()
             Deployment.running.append(self)
@@ -146,7 +151,8 @@ class Deployment:
 
         def all_are_read() -> bool:
             broken = self.api.get("/importErrors")["import_errors"]
-            assert not broken, "\n".join(one["stack_trace"] for one in broken)
+            if broken:
+                raise RuntimeError("\n".join(one["stack_trace"] for one in broken))
             return files <= {Path(dag["fileloc"]).name for dag in self.api.get("/dags", limit=100)["dags"]}
 
         wait_until(all_are_read, f"the DAGs in {', '.join(sorted(files))}", seconds=seconds)
@@ -188,13 +194,11 @@ class Deployment:
             }
             for number, folder in enumerate(self._dags)
         ]
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "LUCCA_", "COV"))
-        }
         self.environ = {
-            **inherited,
+            **clean_environment(),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(port),
@@ -210,12 +214,12 @@ class Deployment:
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
-            # As soon as there is a DAG, its schedule would start a run, which the tests' own would have to wait for.
+            # As soon as there is a DAG, its schedule would start a run, which one begun by hand would have to wait for.
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_logs),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(worker_logs),
             # How late a task's supervisor may notice that the task was deferred. Within these 5 s by default Airflow
-            # takes a task that was resumed meanwhile for failed; the tests' windows are as short as that.
+            # takes a task that was resumed meanwhile for failed; a sandbox's windows may be as short as that.
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             # On a busy machine the API server's first answers take longer than the 5 s that tasks wait by default.
             "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
@@ -278,6 +282,12 @@ def _title(process: psutil.Process) -> str:
     with suppress(psutil.Error):
         return " ".join(process.cmdline()).strip()
     return ""
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what would reach an Airflow: settings of the user's own one, and of tests."""
+    foreign = ("AIRFLOW", "_AIRFLOW", "LUCCA_", "COV")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
 def free_ports(number: int) -> list[int]:

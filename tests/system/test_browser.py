@@ -1,0 +1,224 @@
+"""
+A person at a browser: the connection form, the link to Lucca, the approval, and the page of the sandbox.
+
+Pictures of what they see are kept in ``.airflow/screenshots``; ``make screenshots`` puts the best into ``docs/images``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+
+from demo.deployment import PASSWORD, ROOT, USER, Deployment
+from lucca_provider.sandbox import Sandbox
+from tests.system.conftest import KEY
+from tests.system.test_airflow import assert_closed_once
+
+Serve = Callable[..., Sandbox]
+SCREENSHOTS = ROOT / ".airflow" / "screenshots"
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+WIDE, NARROW = {"width": 1120, "height": 760}, {"width": 390, "height": 844}
+# Chromium looks for its maker's servers otherwise, whatever it is told to open.
+OFFLINE = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+MASKED = "***"
+UNPAID = {"conformityState": "Confirmed", "paymentState": "ToPay"}
+IN_REVIEW = {"conformityState": "ToReview", "paymentState": "None"}
+
+expect.set_options(timeout=30_000)
+
+
+@pytest.fixture(scope="module")
+def context(airflow: Deployment) -> Iterator[BrowserContext]:
+    """Start a browser that is logged in to Airflow."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        reason = "this machine has no Chromium: `make debian-packages` installs it, as root"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=OFFLINE)
+        context = browser.new_context(viewport=WIDE, locale="en-GB", timezone_id="UTC", color_scheme="light")
+        context.set_default_timeout(30_000)
+        page = context.new_page()
+        page.goto(f"{airflow.url}/auth/login")
+        page.get_by_label("Username").fill(USER)
+        page.locator("input[name=password]").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("link", name="Dags").first).to_be_visible()
+        page.close()
+        yield context
+        browser.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Open a page, and keep a picture of what it shows at the end, also of a test that fails."""
+    page = context.new_page()
+    yield page
+    page.screenshot(path=SCREENSHOTS / f"end-of-{request.node.name}.png")
+    page.close()
+
+
+# -- the connection form ---------------------------------------------------------------------------------------------
+
+
+def open_form(page: Page, airflow: Deployment, conn_id: str) -> Locator:
+    """Open the form for a new connection, and choose the type *Lucca*."""
+    page.goto(f"{airflow.url}/connections")
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    form.get_by_label("Connection ID").fill(conn_id)
+    form.get_by_role("combobox", name="Connection Type").fill("Lucca")
+    page.get_by_role("option", name="Lucca", exact=True).click()
+    return form
+
+
+def fields(section: Locator) -> list[tuple[str, str]]:
+    """Return label and placeholder of the fields that a section of the form shows."""
+    found = []
+    for box in section.locator("input, textarea").all():
+        if box.is_visible() or box.get_attribute("type") == "checkbox":
+            label = box.evaluate("box => box.labels[0].textContent")
+            found.append((label, box.get_attribute("placeholder") or ""))
+    return found
+
+
+def test_the_form_shows_the_fields_of_a_lucca_connection_and_no_others(airflow: Deployment, page: Page) -> None:
+    form = open_form(page, airflow, "lucca_acme")
+    standard = form.get_by_role("region", name="Standard Fields")
+    expect(standard.get_by_label("Tenant")).to_be_visible()
+    assert fields(standard) == [
+        ("Description", ""),
+        ("Tenant", "acme.ilucca.net"),
+        ("API key", "the key alone, or: lucca application=…"),
+        ("Port", "443"),
+        ("Schema (https or http)", "https"),
+    ]
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    extra = form.get_by_role("region").filter(has_text="Requests per minute")
+    expect(extra.get_by_label("Requests per minute")).to_be_visible()
+    assert [label for label, _ in fields(extra)] == ["Requests per minute", "Time-out in seconds", "Allow http"]
+    expect(extra.get_by_label("Allow http")).not_to_be_checked()
+    for help_text in ("Default 45.", "Default 10, ", "For test servers only."):
+        expect(extra.get_by_text(help_text)).to_be_visible()
+    page.screenshot(path=SCREENSHOTS / "connection-extra.png")
+
+
+def test_a_connection_saved_in_the_form_works_and_its_key_is_masked(
+    airflow: Deployment, page: Page, serve: Serve
+) -> None:
+    lucca = serve(5)
+    airflow.api.delete("/connections/lucca_form")
+    form = open_form(page, airflow, "lucca_form")
+    form.get_by_label("Tenant").fill("acme.ilucca.net")
+    form.get_by_label("API key").fill(KEY)
+    expect(form.get_by_label("API key")).to_have_attribute("type", "password")
+    form.screenshot(path=SCREENSHOTS / "connection.png")
+    form.get_by_label("Tenant").fill(lucca.host)
+    form.get_by_label("Port").fill(str(lucca.port))
+    form.get_by_label("Schema").fill("http")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+    # Whoever comes back to the form finds stars, and may save them: the key stays what it was.
+    page.goto(f"{airflow.url}/connections")
+    page.get_by_role("row").filter(has_text="lucca_form").get_by_role("button", name="Edit").click()
+    form = page.get_by_role("dialog")
+    expect(form.get_by_label("API key")).to_have_value(MASKED)
+    assert KEY not in page.content()
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    form.get_by_label("Requests per minute").fill("30")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+    run = airflow.api.trigger("close", {"purchase_ids": lucca.purchase_ids, "lucca_conn_id": "lucca_form"})
+    assert run.wait() == "success"
+    assert "At 30 requests per 60 s" in run.log("close")
+    assert_closed_once(lucca, lucca.purchase_ids)
+
+
+# -- a run -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_extra_link_leads_to_the_tenant(airflow: Deployment, page: Page, serve: Serve) -> None:
+    lucca = serve(3)
+    run = airflow.api.trigger("close", {"purchase_ids": lucca.purchase_ids})
+    assert run.wait() == "success"
+    asked = len(lucca.requests)
+    page.goto(f"{airflow.url}/dags/close/runs/{run.run_id}/tasks/close/details")
+    link = page.get_by_role("link", name="Lucca Invoices")
+    expect(link).to_have_attribute("href", f"{lucca.url}/cleemy-procurement")
+    with page.context.expect_page() as opened:
+        link.click()
+    tenant = opened.value
+    expect(tenant.get_by_role("heading", name="Lucca sandbox")).to_be_visible()
+    expect(tenant.locator("#closed")).to_have_text("3")
+    tenant.close()
+    # A look at the page costs nothing of the tenant's limit.
+    assert len(lucca.requests) == asked
+
+
+def test_the_page_of_the_sandbox_shows_closings_as_they_come(airflow: Deployment, page: Page, serve: Serve) -> None:
+    lucca = serve(36, latency=0.7)
+    ids = lucca.purchase_ids
+    lucca.set_purchase(ids[4], invoices=[UNPAID])
+    lucca.set_purchase(ids[9], state="Closed")
+    lucca.fail_next("error_after", purchase_id=ids[6])
+    page.goto(lucca.url)
+    expect(page.locator("#closed")).to_have_text("1")
+    page.evaluate("window.kept = true")
+    run = airflow.api.trigger("close", {"purchase_ids": ids})
+    expect(page.locator("#closed")).to_have_text(re.compile("^(1[2-9]|2[0-4])$"), timeout=60_000)
+    page.screenshot(path=SCREENSHOTS / "sandbox.png")
+    assert run.wait() == "failed"
+    expect(page.locator("#closed")).to_have_text("35")
+    standing = {number: page.locator(f"[data-purchase='{number}'] .tag") for number in ids}
+    for number in ids:
+        expect(standing[number]).to_have_text("blocked" if number == ids[4] else "closed")
+    assert page.evaluate("window.kept")
+
+    page.set_viewport_size(NARROW)
+    for name in ("Purchases", "Requests"):
+        row = page.get_by_role("region", name=name).locator("tbody tr").first
+        for cell in row.locator("td").all():
+            box = cell.bounding_box()
+            assert box
+            assert (box["width"] > 30, box["x"] >= 0, box["x"] + box["width"] <= NARROW["width"]) == (True,) * 3
+    page.screenshot(path=SCREENSHOTS / "sandbox-narrow.png")
+
+
+def test_a_person_approves_the_month_end_under_required_actions(airflow: Deployment, page: Page, serve: Serve) -> None:
+    lucca = serve(8)
+    closable = lucca.purchase_ids
+    for invoice in (UNPAID, IN_REVIEW):
+        lucca.add_purchase(invoices=[invoice])
+    run = airflow.api.trigger("lucca_close_month_end")
+    run.wait_for_task("approve", "deferred", "awaiting_input")
+    page.goto(f"{airflow.url}/required_actions")
+    page.get_by_role("row").filter(has_text=run.run_id).get_by_role("link", name="Close 8 purchases in Lucca?").click()
+    expect(page.get_by_role("button", name="Approve")).to_be_enabled()
+    to_be_closed, not_now = page.get_by_role("table").filter(has_text="Supplier").all()
+    assert to_be_closed.get_by_role("columnheader").all_inner_texts() == ["Purchase", "Supplier", "Title", "Billed"]
+    assert to_be_closed.locator("tbody tr td:first-child").all_inner_texts() == [str(number) for number in closable]
+    assert not_now.get_by_role("columnheader").last.inner_text() == "Why not"
+    assert [text.split(": ")[1] for text in not_now.locator("tr td:last-child").all_inner_texts()] == [
+        "not paid",
+        "to review, not paid",
+    ]
+    page.screenshot(path=SCREENSHOTS / "approval.png")
+    assert not lucca.closings
+    page.get_by_role("button", name="Approve").click()
+    assert run.wait() == "success"
+    assert_closed_once(lucca, closable)
