@@ -22,7 +22,7 @@ from tests.system.test_airflow import assert_closed_once
 Serve = Callable[..., Sandbox]
 SCREENSHOTS = ROOT / ".airflow" / "screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-WIDE, NARROW = {"width": 1120, "height": 760}, {"width": 390, "height": 844}
+WIDE, FLAT, NARROW = ({"width": 1280, "height": 940}, {"width": 1280, "height": 660}, {"width": 390, "height": 844})
 # Chromium looks for its maker's servers otherwise, whatever it is told to open.
 OFFLINE = [
     "--disable-background-networking",
@@ -90,7 +90,7 @@ def fields(section: Locator) -> list[tuple[str, str]]:
     found = []
     for box in section.locator("input, textarea").all():
         if box.is_visible() or box.get_attribute("type") == "checkbox":
-            label = box.evaluate("box => box.labels[0].textContent")
+            label = box.evaluate("box => box.labels[0].textContent.trim()")
             found.append((label, box.get_attribute("placeholder") or ""))
     return found
 
@@ -120,8 +120,8 @@ def test_a_connection_saved_in_the_form_works_and_its_key_is_masked(
     airflow: Deployment, page: Page, serve: Serve
 ) -> None:
     lucca = serve(5)
-    airflow.api.delete("/connections/lucca_form")
-    form = open_form(page, airflow, "lucca_form")
+    airflow.api.delete("/connections/lucca_acme")
+    form = open_form(page, airflow, "lucca_acme")
     form.get_by_label("Tenant").fill("acme.ilucca.net")
     form.get_by_label("API key").fill(KEY)
     expect(form.get_by_label("API key")).to_have_attribute("type", "password")
@@ -134,7 +134,7 @@ def test_a_connection_saved_in_the_form_works_and_its_key_is_masked(
 
     # Whoever comes back to the form finds stars, and may save them: the key stays what it was.
     page.goto(f"{airflow.url}/connections")
-    page.get_by_role("row").filter(has_text="lucca_form").get_by_role("button", name="Edit").click()
+    page.get_by_role("row").filter(has_text="lucca_acme").get_by_role("button", name="Edit").click()
     form = page.get_by_role("dialog")
     expect(form.get_by_label("API key")).to_have_value(MASKED)
     assert KEY not in page.content()
@@ -143,7 +143,7 @@ def test_a_connection_saved_in_the_form_works_and_its_key_is_masked(
     form.get_by_role("button", name="Save").click()
     expect(page.get_by_role("dialog")).to_be_hidden()
 
-    run = airflow.api.trigger("close", {"purchase_ids": lucca.purchase_ids, "lucca_conn_id": "lucca_form"})
+    run = airflow.api.trigger("close", {"purchase_ids": lucca.purchase_ids, "lucca_conn_id": "lucca_acme"})
     assert run.wait() == "success"
     assert "At 30 requests per 60 s" in run.log("close")
     assert_closed_once(lucca, lucca.purchase_ids)
@@ -176,6 +176,7 @@ def test_the_page_of_the_sandbox_shows_closings_as_they_come(airflow: Deployment
     lucca.set_purchase(ids[4], invoices=[UNPAID])
     lucca.set_purchase(ids[9], state="Closed")
     lucca.fail_next("error_after", purchase_id=ids[6])
+    page.set_viewport_size(FLAT)
     page.goto(lucca.url)
     expect(page.locator("#closed")).to_have_text("1")
     page.evaluate("window.kept = true")
@@ -200,14 +201,14 @@ def test_the_page_of_the_sandbox_shows_closings_as_they_come(airflow: Deployment
 
 
 def test_a_person_approves_the_month_end_under_required_actions(airflow: Deployment, page: Page, serve: Serve) -> None:
-    lucca = serve(8)
+    lucca = serve(5)
     closable = lucca.purchase_ids
     for invoice in (UNPAID, IN_REVIEW):
         lucca.add_purchase(invoices=[invoice])
     run = airflow.api.trigger("lucca_close_month_end")
     run.wait_for_task("approve", "deferred", "awaiting_input")
     page.goto(f"{airflow.url}/required_actions")
-    page.get_by_role("row").filter(has_text=run.run_id).get_by_role("link", name="Close 8 purchases in Lucca?").click()
+    page.get_by_role("row").filter(has_text=run.run_id).get_by_role("link", name="Close 5 purchases in Lucca?").click()
     expect(page.get_by_role("button", name="Approve")).to_be_enabled()
     to_be_closed, not_now = page.get_by_role("table").filter(has_text="Supplier").all()
     assert to_be_closed.get_by_role("columnheader").all_inner_texts() == ["Purchase", "Supplier", "Title", "Billed"]
