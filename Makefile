@@ -1,7 +1,7 @@
 # Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
-.PHONY: help demo ui bench test test-system debian-packages lint coverage requirements clean FORCE
+.PHONY: help demo ui bench test test-system screenshots debian-packages lint coverage requirements clean FORCE
 .DELETE_ON_ERROR:
 
 LINES := 3.3 2.11
@@ -89,6 +89,11 @@ test-%: .venv/%/ready FORCE
 
 test-system: .venv/3.3/ready ## Run the system tests: whole Airflows on this machine, which close purchases
 	@exec .venv/3.3/bin/python -m pytest tests/system $(PYTEST_ARGS)
+
+# Whatever the docs show is taken by the tests of the same name.
+screenshots: .venv/3.3/ready ## Take the pictures in docs/images anew (needs Chromium)
+	CI=true .venv/3.3/bin/python -m pytest tests/system/test_browser.py
+	cd docs/images && for picture in *.png; do cp "../../.airflow/screenshots/$$picture" . || exit 1; done
 
 debian-packages: ## Install the Debian packages that some system tests need, where they are missing (as root)
 	@requirements/debian

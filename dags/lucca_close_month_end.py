@@ -60,7 +60,7 @@ def rows(purchases: list[dict[str, Any]], reasons: dict[int, str]) -> Iterator[s
     for purchase in purchases:
         if purchase["id"] in reasons:
             value, currency = purchase["billedAmount.counter.value"], purchase["billedAmount.counter.currency"]
-            amount = f"{value:,.2f} {currency}" if isinstance(value, (int, float)) else "unknown"
+            amount = f"{value:,.2f}\N{NO-BREAK SPACE}{currency}" if isinstance(value, (int, float)) else "unknown"
             cells = [purchase["id"], purchase["supplier.name"], purchase["title"], amount]
             cells += filter(None, [reasons[purchase["id"]]])
             yield "| " + " | ".join(str(cell or "").replace("|", "/").replace("\n", " ") for cell in cells) + " |"

@@ -467,6 +467,16 @@ def test_a_link_leads_somewhere(file: Path, target: str) -> None:
     assert not anchor or anchor in anchors(there)
 
 
+def test_pictures_are_shown_small_and_described() -> None:
+    shown = {}
+    for file in PAGES:
+        for words, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", prose(file.read_text())):
+            shown[(file.parent / target).resolve()] = words
+    assert set(shown) == set((ROOT / "docs" / "images").iterdir())
+    assert all(len(words) > 40 for words in shown.values())
+    assert all(picture.stat().st_size < 200_000 for picture in shown)
+
+
 def test_the_map_of_the_readme_names_every_guide() -> None:
     map_of_docs = page("README.md").partition("## Documentation")[2]
     for guide in (ROOT / "docs").glob("*.md"):

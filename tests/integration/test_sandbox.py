@@ -654,6 +654,8 @@ def test_the_page_and_what_it_polls(run):
     assert page.headers["Content-Type"].startswith("text/html")
     assert "http" not in page.text.replace("http-equiv", "")
     assert client.get("/favicon.ico").status_code == 204
+    link = client.get("/cleemy-procurement", allow_redirects=False)
+    assert (link.status_code, link.headers["Location"]) == (302, "/")
     state = client.get("/_sandbox/state").json()
     assert state["counts"] == {"closable": 6, "closed": 2, "blocked": 2, "requests": 1, "throttled": 0}
     assert (state["used"], state["limit"], state["window"]) == (1, 5, 60)

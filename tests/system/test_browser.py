@@ -182,6 +182,8 @@ def test_the_page_of_the_sandbox_shows_closings_as_they_come(airflow: Deployment
     page.evaluate("window.kept = true")
     run = airflow.api.trigger("close", {"purchase_ids": ids})
     expect(page.locator("#closed")).to_have_text(re.compile("^(1[2-9]|2[0-4])$"), timeout=60_000)
+    time = page.get_by_role("region", name="Requests").locator("td").first
+    assert time.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
     page.screenshot(path=SCREENSHOTS / "sandbox.png")
     assert run.wait() == "failed"
     expect(page.locator("#closed")).to_have_text("35")
