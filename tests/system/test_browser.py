@@ -39,13 +39,19 @@ IN_REVIEW = {"conformityState": "ToReview", "paymentState": "None"}
 expect.set_options(timeout=30_000)
 
 
-@pytest.fixture(scope="module")
-def context(airflow: Deployment) -> Iterator[BrowserContext]:
-    """Start a browser that is logged in to Airflow."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
+@pytest.fixture(scope="session", autouse=True)
+def program() -> str:
+    """Return where Chromium is, or say that it is missing, before an Airflow is started."""
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if found is None:
         reason = "this machine has no Chromium: `make debian-packages` installs it, as root"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def context(program: str, airflow: Deployment) -> Iterator[BrowserContext]:
+    """Start a browser that is logged in to Airflow."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=OFFLINE)
