@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import requests
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import BaseHook
 from urllib3.exceptions import HTTPError
 
 from lucca_provider import __version__
@@ -32,6 +32,12 @@ from lucca_provider.hooks._answers import check_answer, explain_failure, read_bo
 from lucca_provider.hooks._lists import PAGE_SIZE, Query, has_id, read_items, read_pages, read_query, read_token
 from lucca_provider.hooks._session import build_session
 from lucca_provider.hooks._tenant import Tenant
+
+try:
+    from airflow.sdk.log import mask_secret
+except ImportError:
+    # Airflow 2. The compat provider has this only in later versions than the provider needs.
+    from airflow.utils.log.secrets_masker import mask_secret  # type: ignore[import-not-found,no-redef]
 
 if TYPE_CHECKING:
     import datetime
