@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,12 @@ if AIRFLOW < (3, 0):
 
 def pytest_report_header() -> str:
     return f"airflow: {airflow_version}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def versions_in_results(record_testsuite_property: Callable[[str, object], None]) -> None:
+    record_testsuite_property("airflow", airflow_version)
+    record_testsuite_property("python", platform.python_version())
 
 
 def pytest_sessionfinish() -> None:
@@ -87,9 +94,14 @@ def register(dag: Any) -> None:
     from airflow.serialization.serialized_objects import LazyDeserializedDAG, SerializedDAG
     from airflow.utils.session import create_session
 
+    # What DAG folders give to a DAG, and Airflow 3.0 takes for given.
+    dag.relative_fileloc = dag.relative_fileloc or Path(dag.fileloc).name
     with create_session() as session:
         session.merge(DagBundleModel(name="tests"))
         session.flush()
-        lazy = LazyDeserializedDAG.from_dag(dag)
+        if AIRFLOW >= (3, 1):
+            lazy = LazyDeserializedDAG.from_dag(dag)
+        else:
+            lazy = LazyDeserializedDAG(data=SerializedDAG.to_dict(dag))
         SerializedDAG.bulk_write_to_db("tests", None, [lazy], session=session)
         SerializedDagModel.write_dag(lazy, bundle_name="tests", session=session)

@@ -38,10 +38,12 @@ def retry(dag: Any) -> None:
 
     with create_session() as session:
         ti = session.query(TaskInstance).filter_by(dag_id=dag.dag_id).one()
-        if AIRFLOW >= (3, 0):
+        ti.task = dag.task_dict["close"]
+        if AIRFLOW >= (3, 1):
             from airflow.serialization.serialized_objects import create_scheduler_operator
 
-            ti.task = create_scheduler_operator(dag.task_dict["close"])
+            ti.task = create_scheduler_operator(ti.task)
+        if AIRFLOW >= (3, 0):
             ti.prepare_db_for_next_try(session)
         ti.try_number += 1
         ti.state = "scheduled"
@@ -51,11 +53,12 @@ def retry(dag: Any) -> None:
         if AIRFLOW >= (3, 0):
             from airflow.sdk.definitions.dag import _run_task
 
-            _run_task(ti=ti, task=dag.task_dict["close"], run_triggerer=True)
+            task = {"task": dag.task_dict["close"]} if AIRFLOW >= (3, 1) else {}
+            while ti.state == "scheduled":  # again, before 3.1, after each deferral
+                _run_task(ti=ti, **task, run_triggerer=True)
         else:
             from airflow.models.dag import _run_task as run_task
 
-            ti.task = dag.task_dict["close"]
             run_task(ti=ti, inline_trigger=True, session=session)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -172,6 +173,9 @@ def test_a_task_killed_with_sigkill_is_finished_by_its_next_try(airflow_db, tmp_
         assert finished.returncode == 0, output
         assert lucca.closed_ids == ids, output
         assert [lucca.posts(purchase_id) for purchase_id in ids] == [1] * 16
+        if AIRFLOW < (3, 1):
+            # There dag.test() itself says, before it masks a secret, which one it will mask; a worker does not.
+            output = re.sub(r"Sending request +msg=MaskSecret\(.*", "", output)
         assert KEY not in output
 
 
