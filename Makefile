@@ -1,14 +1,22 @@
 # Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
-.PHONY: help demo ui bench test test-system screenshots debian-packages lint coverage requirements clean FORCE
+.PHONY: help demo ui bench test test-quick test-matrix test-system screenshots debian-packages lint coverage requirements \
+	clean FORCE
 .DELETE_ON_ERROR:
 
+# The lines of Airflow that make test runs on; those that make test-quick and CI run in part; those of make test-matrix.
 LINES := 3.3 2.11
-LIMITS_3.3 := (3, 10) <= version < (3, 15)
-LIMITS_2.11 := (3, 10) <= version < (3, 13)
-PYTHONS_3.3 := Python 3.10 to 3.14
-PYTHONS_2.11 := Python 3.10 to 3.12
+QUICK := 3.0 3.1 3.2
+MATRIX := 2.11 $(QUICK) 3.3 lowest newest
+# The newest Python of each, 3.x. The oldest is this project's.
+LAST_2.11 := 12
+LAST_3.0 := 12
+LAST_3.1 := 13
+LAST_3.2 := 14
+LAST_3.3 := 14
+LAST_lowest := 12
+LAST_newest := 14
 
 # Nothing of the user's own Python set-up may leak in.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV COVERAGE_FILE
@@ -26,21 +34,34 @@ ui: .venv/3.3/ready ## Run a whole Airflow with the examples, and a Lucca tenant
 
 # --- environments ---------------------------------------------------------------------------------------------------
 
-# Prints the first Python that fits an Airflow line. They are run, since some (pyenv's) are there but do not work.
-find_python = for python in $(PYTHON) python3 python3.12 python3.11 python3.10 python3.13 python3.14 python; do \
-	"$$python" -c 'import sys, ensurepip, venv; version = sys.version_info[:2]; sys.exit(not $(LIMITS_$(1)))' \
-		2>/dev/null && echo "$$python" && break; \
-	done
+# An environment is named for its line, 3.1, or for its line and its Python, 3.1-py3.13.
+line = $(firstword $(subst -py, ,$(1)))
+comma := ,
+fits = (3, 10) <= version <= (3, $(LAST_$(line)))$(if $(findstring -py,$(1)), and \
+	version == ($(subst .,$(comma),$(lastword $(subst -py, ,$(1))))))
 
-no_python = Airflow $(1) needs $(PYTHONS_$(1)) with its modules venv and ensurepip. None of these is that: \
-$(PYTHON) python3, python3.10 to python3.14, python. Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python. \
-On Debian and Ubuntu: apt install python3-venv.
+# They are run, since some (pyenv's) are there but do not work.
+PYTHONS = $(PYTHON) python3 python3.12 python3.11 python3.10 python3.13 python3.14 python \
+	$(wildcard $(shell pyenv root 2>/dev/null)/versions/*/bin/python)
+is_python = "$$python" -c 'import sys, ensurepip, venv; version = sys.version_info[:2]; \
+	$(2) if $(fits) else sys.exit(1)' 2>/dev/null
 
-.venv/%/pins: requirements/airflow-%.txt
+# Prints the first Python that fits an environment.
+find_python = for python in $(PYTHONS); do $(call is_python,$(1),print(sys.executable)) && break; done
+# Says by which versions the Pythons of this machine fit a line, the oldest first.
+find_versions = $(shell for python in $(PYTHONS); do $(call is_python,$(1),print("%d.%d" % version)); done | sort -uV)
+
+no_python = Airflow $(1) needs Python 3.10 to 3.$(LAST_$(line)) with its modules venv and ensurepip. None of these is that: \
+$(PYTHON) python3, python3.10 to python3.14, python, nor any of pyenv's. Install one, or name it: \
+make $(MAKECMDGOALS) PYTHON=/path/to/python. On Debian and Ubuntu: apt install python3-venv.
+
+# What has no pins is resolved anew each time.
+.SECONDEXPANSION:
+.venv/%/pins: $$(or $$(wildcard requirements/$$(call line,$$*).txt requirements/airflow-$$(call line,$$*).txt),FORCE)
 	@python=$$($(call find_python,$*)); test -n "$$python" || { echo "$(call no_python,$*)" >&2; exit 1; }; \
 	echo "Making .venv/$* with $$python; the first time this takes a minute or two."; \
 	exec "$$python" -m venv --clear .venv/$*
-	@exec .venv/$*/bin/python -m pip install -qq --no-deps -r $<
+	@exec .venv/$*/bin/python -m pip install -qq $(if $(filter FORCE,$<),-e '.[dev]',--no-deps -r $<)
 	@touch $@
 
 .venv/%/ready: .venv/%/pins setup.cfg
@@ -57,13 +78,19 @@ bench: .venv/3.3/ready ## Measure what the README claims about speed, and write 
 
 # --- tests ----------------------------------------------------------------------------------------------------------
 
-# The lines that this machine has a Python for; EVERY_LINE=1 makes a missing one an error. Worked out once, when used.
-TESTED = $(eval TESTED := $(foreach line,$(LINES),$(if $(shell $(call find_python,$(line))),$(line))))$(TESTED)
+# Those of some lines that this machine has a Python for; EVERY_LINE=1 makes a missing one an error.
+have_python = $(foreach line_,$(1),$(if $(shell $(call find_python,$(line_))),$(line_)))
+# Worked out once, when used.
+TESTED = $(eval TESTED := $(call have_python,$(LINES)))$(TESTED)
 UNTESTED = $(filter-out $(TESTED),$(LINES))
+TESTED_QUICK = $(eval TESTED_QUICK := $(call have_python,$(QUICK)))$(TESTED_QUICK)
+UNTESTED_QUICK = $(filter-out $(TESTED_QUICK),$(QUICK))
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+error_if_untested = $(if $(EVERY_LINE),$(if $(1),$(error $(call no_python,$(firstword $(1))))))
+say_untested = $(if $(1),echo "!!! NOT TESTED on Airflow $(1). $(call no_python,$(firstword $(1)))" >&2;)
 
 test: ## Lint, and run every test on each Airflow line that this machine has a Python for
-	$(if $(EVERY_LINE),$(if $(UNTESTED),$(error $(call no_python,$(firstword $(UNTESTED))))))
+	$(call error_if_untested,$(UNTESTED))
 	@$(MAKE) --no-print-directory --jobs=2 $(TESTED:%=.venv/%/ready)
 	@rm -f .coverage .coverage.*
 	@failed=; \
@@ -71,9 +98,38 @@ test: ## Lint, and run every test on each Airflow line that this machine has a P
 	echo "Testing on Airflow $(TESTED) side by side; what they say comes when they are done."; \
 	$(MAKE) --no-print-directory --keep-going --jobs=2 $(SYNC) $(TESTED:%=test-%) || failed="$$failed tests"; \
 	$(if $(UNTESTED),,$(MAKE) --no-print-directory coverage || failed="$$failed coverage";) \
-	$(if $(UNTESTED),echo "!!! NOT TESTED on Airflow $(UNTESTED). $(call no_python,$(firstword $(UNTESTED)))" >&2;) \
+	$(call say_untested,$(UNTESTED)) \
 	test -z "$$failed" || { echo "make test: FAILED:$$failed" >&2; exit 1; }; \
 	echo "make test: everything passed on Airflow $(TESTED)$(if $(UNTESTED), and NOTHING WAS TESTED on $(UNTESTED))."
+
+# Imports, what Airflow learns about the provider, its form, and the example DAGs.
+QUICK_TESTS := tests/unit/test_imports.py tests/integration/test_versions.py \
+	tests/integration/test_providers_manager.py tests/integration/test_example_dags.py
+
+test-quick: ## Test imports, the connection form and the example DAGs on the Airflow lines that make test leaves out
+	$(call error_if_untested,$(UNTESTED_QUICK))
+	@failed=; \
+	$(MAKE) --no-print-directory --keep-going --jobs=2 $(SYNC) $(TESTED_QUICK:%=test-%) \
+		PYTEST_ARGS="--no-cov $(QUICK_TESTS)" || failed=1; \
+	$(call say_untested,$(UNTESTED_QUICK)) \
+	test -z "$$failed" || { echo "make test-quick: FAILED" >&2; exit 1; }
+
+# Each line with the oldest and the newest Python that there is for it, the lowest versions with the oldest, the newest
+# with the newest.
+ends = $(sort $(if $(filter-out newest,$(1)),$(firstword $(2))) $(if $(filter-out lowest,$(1)),$(lastword $(2))))
+RUNS = $(eval RUNS := $(foreach line_,$(MATRIX),$(addprefix $(line_)-py,$(call \
+	ends,$(line_),$(call find_versions,$(line_))))))$(RUNS)
+NOT_RUN = $(strip $(foreach line_,$(MATRIX),$(if $(filter $(line_)-py%,$(RUNS)),,$(line_))))
+
+test-matrix: ## Run every test on each Airflow line with its oldest and its newest Python, and on the lowest and newest versions
+	$(call error_if_untested,$(NOT_RUN))
+	@mkdir -p .airflow; rm -f .airflow/*.xml; failed=; \
+	echo "Testing $(RUNS), two at a time; what they say comes when they are done."; \
+	$(MAKE) --no-print-directory --keep-going --jobs=2 $(SYNC) $(RUNS:%=test-%) PYTEST_ARGS="--no-cov $(PYTEST_ARGS)" \
+		|| failed=1; \
+	.venv/$(firstword $(RUNS))/bin/python tests/matrix.py $(RUNS) || failed=1; \
+	$(call say_untested,$(NOT_RUN)) \
+	test -z "$$failed" || { echo "make test-matrix: FAILED" >&2; exit 1; }
 
 lint: .venv/3.3/ready ## Check style and types
 	@failed=0; set -x; \
@@ -85,7 +141,7 @@ lint: .venv/3.3/ready ## Check style and types
 test-%: .venv/%/ready FORCE
 	@mkdir -p .airflow
 	COVERAGE_FILE=.coverage.$* .venv/$*/bin/python -m pytest --basetemp=.airflow/tests-$* \
-		--cov --cov-report= $(PYTEST_ARGS)
+		--junitxml=.airflow/$*.xml --cov --cov-report= $(PYTEST_ARGS)
 
 test-system: .venv/3.3/ready ## Run the system tests: whole Airflows on this machine, which close purchases
 	@exec .venv/3.3/bin/python -m pytest tests/system $(PYTEST_ARGS)
