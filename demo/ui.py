@@ -58,7 +58,9 @@ def add_month(lucca: Sandbox, folder: Path) -> None:
     in_sql, in_python, in_warehouse, _ = (added[start : start + SHARE] for start in range(0, len(added), SHARE))
     write_candidates(folder / "validation.db", lucca, in_sql)
     with (folder / "candidates.csv").open("w", newline="") as file:
-        rows = [[number, amount(lucca.purchase(number)), amount(lucca.purchase(number))] for number in in_python]
+        rows: list[list[object]] = [
+            [number, amount(lucca.purchase(number)), amount(lucca.purchase(number))] for number in in_python
+        ]
         rows[3][1] = "unknown"
         csv.writer(file).writerows([["purchase_id", "ordered", "invoiced"], *rows])
     with contextlib.closing(sqlite3.connect(folder / "warehouse.db")) as database, database:

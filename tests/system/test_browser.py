@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page, ViewportSize, expect, sync_playwright
 
 from demo.deployment import PASSWORD, ROOT, USER, Deployment
 from lucca_provider.sandbox import Sandbox
@@ -22,7 +22,9 @@ from tests.system.test_airflow import assert_closed_once
 Serve = Callable[..., Sandbox]
 SCREENSHOTS = ROOT / ".airflow" / "screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-WIDE, FLAT, NARROW = ({"width": 1280, "height": 940}, {"width": 1280, "height": 660}, {"width": 390, "height": 844})
+WIDE = ViewportSize(width=1280, height=940)
+FLAT = ViewportSize(width=1280, height=660)
+NARROW = ViewportSize(width=390, height=844)
 # Chromium looks for its maker's servers otherwise, whatever it is told to open.
 OFFLINE = [
     "--disable-background-networking",
