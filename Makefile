@@ -1,8 +1,8 @@
 # Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
-.PHONY: help demo ui bench test test-quick test-matrix test-system screenshots debian-packages lint coverage requirements \
-	clean FORCE
+.PHONY: help demo ui bench test test-quick test-matrix test-system screenshots debian-packages lint coverage audit \
+	requirements clean FORCE
 .DELETE_ON_ERROR:
 
 # The lines of Airflow that make test runs on; those that make test-quick and CI run in part; those of make test-matrix.
@@ -158,6 +158,22 @@ debian-packages: ## Install the Debian packages that some system tests need, whe
 coverage: .venv/3.3/ready
 	.venv/3.3/bin/python -m coverage combine --quiet
 	.venv/3.3/bin/python -m coverage report --fail-under=100
+
+# --- quality, not part of `make test` ---------------------------------------------------------------------------------
+
+.venv/3.3/quality: .venv/3.3/ready requirements/quality.txt
+	@exec .venv/3.3/bin/python -m pip install -qq --no-deps -r requirements/quality.txt
+	@touch $@
+
+# Strict: a package that no service knows anything about is an error, not a package without vulnerabilities.
+audit: .venv/3.3/quality ## Search the code, and what is pinned, for known weaknesses
+	@failed=0; set -x; \
+	.venv/3.3/bin/python -m bandit --quiet --configfile pyproject.toml --recursive lucca_provider || failed=1; \
+	for pins in $(LINES:%=requirements/airflow-%.txt); do \
+		.venv/3.3/bin/python -m pip_audit --strict --progress-spinner=off --no-deps --disable-pip \
+			--requirement "$$pins" || failed=1; \
+	done; \
+	{ set +x; } 2>/dev/null; exit $$failed
 
 clean: ## Remove whatever was made
 	rm -rf .venv .airflow build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
