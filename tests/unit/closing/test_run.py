@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.closing import ClosingRun, Kind, MemoryLedger, Outcome, Page, Pause, Step, Window
+from lucca_provider.closing import PROGRESS_VERSION, ClosingRun, Kind, MemoryLedger, Outcome, Page, Pause, Step, Window
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaForbiddenError,
@@ -126,14 +126,60 @@ def test_in_doubt_is_posted_again_only_after_it_was_seen_open():
 def test_three_closings_in_doubt_without_effect_are_enough():
     run = new_run(7)
     take(run, *[(close(7), IN_DOUBT), (look(7), "Ongoing")] * 3)
-    assert "3 attempts" in ended(run)["unresolved"][0]["reason"]
+    assert ended(run)["unresolved"][0]["reason"] == "3 attempts got no clear answer, and it is still open"
 
 
-@pytest.mark.parametrize("state", [None, "Archived", "closed"])
-def test_a_state_that_says_neither_open_nor_closed_is_never_taken_for_open(state):
+def test_a_closing_without_effect_is_not_taken_for_what_somebody_else_did_later():
+    run = new_run(7)
+    take(run, (close(7), IN_DOUBT), (look(7), "Ongoing"), (close(7), REFUSED), (look(7), "Closed"))
+    assert ended(run)["already_closed"] == [7]
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (None, "no state"),
+        ("Archived", "the state 'Archived', which this version does not know"),
+        ("closed", "the state 'closed', which this version does not know"),
+    ],
+)
+def test_a_state_that_says_neither_open_nor_closed_is_never_taken_for_open(state, told):
     run = new_run(7)
     take(run, (close(7), IN_DOUBT), (look(7), state))
-    assert [item["id"] for item in ended(run)["unresolved"]] == [7]
+    reason = f"Lucca tells {told}, so it cannot be taken for open"
+    assert ended(run)["unresolved"] == [{"id": 7, "reason": reason}]
+
+
+@pytest.mark.parametrize("exchanges", [[(close(7), LuccaAccessError("401"))], [(close(7), IN_DOUBT), (look(7), None)]])
+def test_what_is_unresolved_is_told_and_leaves_the_intent_in_the_ledger_for_the_next_try(exchanges):
+    told: list[tuple[int, str]] = []
+    ledger = MemoryLedger()
+    run = new_run(7, ledger=ledger, on_outcome=lambda purchase_id, outcome: told.append((purchase_id, outcome.state)))
+    take(run, *exchanges)
+    assert told == [(7, "unresolved")]
+    assert ledger.read(7) == {"state": "sent", "at": T}
+
+
+def test_a_refusal_is_written_as_soon_as_it_is_known():
+    ledger = MemoryLedger()
+    run = new_run(7, 8, ledger=ledger)
+    take(run, (close(7), REFUSED), (look(7), "Ongoing"))
+    assert ledger.read(7)["state"] == "rejected"
+
+
+def test_messages_of_single_fields_follow_the_detail():
+    run = new_run(7)
+    errors = {"date": ["too late", "not a day"], "comment": ["too long"]}
+    take(run, (close(7), LuccaRefusedError("400", status=400, detail="Wrong", errors=errors)), (look(7), "Ongoing"))
+    assert ended(run)["rejected"][0]["detail"] == "Wrong [date: too late, not a day; comment: too long]"
+
+
+def test_purchases_are_looked_at_in_the_order_of_their_answers():
+    run = new_run(9, 8)
+    steps = [run.next(T), run.next(T)]
+    for step in steps:
+        run.answered(step, REFUSED, T)
+    take(run, (look(9), "Ongoing"), (look(8), "Ongoing"))
 
 
 @pytest.mark.parametrize(
@@ -156,8 +202,16 @@ def test_looking_is_repeated_with_growing_gaps_and_a_bound():
     run = new_run(7)
     at = take(run, (close(7), REFUSED), (look(7), IN_DOUBT), (look(7), NOT_SENT), (look(7), IN_DOUBT))
     assert at == T + 2 + 4
-    take(run, (look(7), IN_DOUBT), at=at)
+    assert take(run, (look(7), IN_DOUBT), at=at) == T + 2 + 4 + 8
     assert "could not be read" in ended(run)["unresolved"][0]["reason"]
+
+
+def test_a_clear_answer_in_between_starts_the_count_of_looks_again():
+    run = new_run(7)
+    unclear = [(look(7), IN_DOUBT)] * 3
+    at = take(run, (close(7), IN_DOUBT), *unclear, (look(7), "Ongoing"))
+    at = take(run, (close(7), IN_DOUBT), *unclear, (look(7), "Closed"), at=at)
+    assert ended(run, at)["closed"] == [7]
 
 
 def test_what_was_certainly_not_sent_is_sent_again_without_a_look():
@@ -169,7 +223,8 @@ def test_what_was_certainly_not_sent_is_sent_again_without_a_look():
 def test_what_cannot_be_sent_three_times_is_unresolved():
     run = new_run(7)
     take(run, *[(close(7), NOT_SENT)] * 3)
-    assert "3 attempts" in ended(run)["unresolved"][0]["reason"]
+    reason = "3 attempts got no clear answer; the last failure: connection refused"
+    assert ended(run)["unresolved"][0]["reason"] == reason
 
 
 def test_an_unsent_request_takes_no_room_in_the_window():
@@ -243,7 +298,27 @@ def test_a_wait_beyond_ten_minutes_is_left_to_the_tasks_retry():
     run = new_run(7)
     take(run, (close(7), LuccaThrottledError("429", retry_after=601.0)))
     assert run.retry_after == 601.0
-    assert "asks to wait 601 s" in ended(run)["unresolved"][0]["reason"]
+    assert run.stopped == "Lucca answers 429: the limit is used up, and it asks to wait 601 s"
+    assert run.stopped in ended(run)["unresolved"][0]["reason"]
+
+
+def test_a_wait_beyond_ten_minutes_after_a_503_is_left_to_the_tasks_retry_too():
+    run = new_run(7)
+    take(run, (close(7), LuccaInDoubtError("503", status=503, retry_after=601.0)))
+    assert run.stopped == "Lucca does not answer as it should, and it asks to wait 601 s"
+
+
+def test_a_wait_of_ten_minutes_is_waited_for():
+    run = new_run(7)
+    take(run, (close(7), LuccaThrottledError("429", retry_after=600.0)))
+    assert run.next(T) == Pause(T + 600.0, T + 600.0)
+
+
+def test_who_leaves_the_worker_comes_back_for_what_is_left_not_for_more():
+    run = new_run(1, 2, 3, 4, 5, limit=4)
+    for purchase_id in range(1, 5):
+        take(run, (close(purchase_id), None), at=T + 5 * purchase_id)
+    assert run.next(T + 20) == Pause(T + 65.0, T + 65.0)
 
 
 def test_a_tenant_whose_limit_others_always_use_up_ends_the_run():
@@ -305,6 +380,11 @@ def test_a_503_with_retry_after_pauses_everything():
     assert run.next(T) == Pause(T + 20.0, T + 20.0)
 
 
+def test_a_single_failure_after_a_clear_answer_pauses_nothing():
+    run = new_run(1, 2, 3)
+    assert take(run, (close(1), None), (close(2), IN_DOUBT), (close(3), None)) == T
+
+
 # -- ending early ----------------------------------------------------------------------------------------------------
 
 
@@ -351,6 +431,29 @@ def test_the_first_reason_to_stop_counts():
     assert ended(run)["unresolved"][0]["reason"] == "not reached: one"
 
 
+def test_what_was_not_reached_yet_is_unresolved():
+    assert new_run(7).report()["unresolved"] == [{"id": 7, "reason": "not reached: the run did not get that far"}]
+
+
+def test_an_answer_that_cannot_be_dealt_with_costs_its_purchase_only():
+    run = new_run(1, 2)
+    take(run, (close(1), IN_DOUBT), (close(2), IN_DOUBT))
+    assert run.next(T + 5) == look(1)
+    run.give_up(look(1), "a bug")
+    assert run.outcomes == {1: Outcome("unresolved", detail="a bug")}
+    assert [purchase_id for purchase_id, _ in run.carry()["purchases"]] == [2]
+    take(run, (look(2), "Closed"), at=T + 5)
+    assert ended(run, T + 5)["closed"] == [2]
+
+
+def test_a_first_answer_that_cannot_be_dealt_with_costs_its_purchase_only():
+    run = new_run(1, 2)
+    assert run.next(T) == close(1)
+    run.give_up(close(1), "a bug")
+    take(run, (close(2), None))
+    assert ended(run)["unresolved"] == [{"id": 1, "reason": "a bug"}]
+
+
 def test_five_403_in_a_row_with_nothing_closed_stop_the_run():
     run = new_run(*range(1, 10))
     forbidden = LuccaForbiddenError("403", status=403)
@@ -383,6 +486,23 @@ def test_other_answers_between_403s_break_the_row():
     assert run.stopped is None
 
 
+def test_a_purchase_that_can_be_read_breaks_the_row_of_those_that_cannot():
+    run = new_run(*range(1, 10), ledger=MemoryLedger(complete=False))
+    forbidden = LuccaForbiddenError("403", status=403)
+    answers: list[object] = [*[forbidden] * 4, "Closed", *[forbidden] * 4]
+    take(run, *[(look(purchase_id), answer) for purchase_id, answer in enumerate(answers, 1)])
+    assert run.stopped is None
+
+
+def test_a_refusal_between_404s_breaks_the_row():
+    run = new_run(*range(1, 10))
+    take(run, (close(1), REFUSED), (look(1), "Ongoing"))
+    missing = LuccaNotFoundError("404", status=404)
+    for purchase_id in range(2, 6):
+        take(run, (close(purchase_id), missing), (look(purchase_id), missing))
+    assert run.next(T) == close(6)
+
+
 def not_found(run: ClosingRun, count: int) -> None:
     for purchase_id in range(1, count + 1):
         take(run, (close(purchase_id), LuccaNotFoundError("404", status=404)))
@@ -399,16 +519,16 @@ def test_five_404_in_a_row_stop_the_run_if_lucca_invoices_itself_is_not_there():
 
 @pytest.mark.parametrize("answer", [None, LuccaForbiddenError("403", status=403)])
 def test_five_404_in_a_row_do_not_stop_the_run_if_only_the_ids_are_wrong(answer):
-    run = new_run(*range(1, 9))
+    run = new_run(*range(1, 13))
     not_found(run, 5)
     take(run, (Step(Kind.PROBE), answer), (look(5), LuccaNotFoundError("404", status=404)))
-    for purchase_id in range(6, 9):
+    for purchase_id in range(6, 13):
         take(
             run,
             (close(purchase_id), LuccaNotFoundError("404", status=404)),
             (look(purchase_id), LuccaNotFoundError("404", status=404)),
         )
-    assert [item["status"] for item in ended(run)["rejected"]] == [404] * 8
+    assert [item["status"] for item in ended(run)["rejected"]] == [404] * 12
 
 
 def test_an_unanswered_probe_is_repeated_and_holds_back_the_rest():
@@ -475,22 +595,44 @@ def ledger_of(complete: bool = True, **entries: Any) -> MemoryLedger:
 
 def test_purchases_with_an_outcome_are_not_asked_about_again():
     rejection = {"status": 409, "title": "t", "detail": "d"}
-    run = new_run(
-        3,
-        2,
-        1,
-        ledger=ledger_of(
-            p1={"state": "closed", "at": 1.0},
-            p2={"state": "already_closed", "at": 1.0},
-            p3={"state": "rejected", "at": 1.0, **rejection},
-        ),
-    )
+    entries: dict[str, Any] = {
+        "p1": {"state": "closed", "at": 1.0},
+        "p2": {"state": "already_closed", "at": 1.0},
+        "p3": {"state": "rejected", "at": 1.0, **rejection},
+    }
+    ledger = ledger_of(**entries)
+    run = new_run(3, 2, 1, ledger=ledger)
     assert ended(run) == {
         "closed": [1],
         "already_closed": [2],
         "rejected": [{"id": 3, **rejection}],
         "unresolved": [],
     }
+    assert [ledger.read(purchase_id) for purchase_id in (1, 2, 3)] == list(entries.values())
+
+
+def test_the_ledger_is_asked_once_for_each_purchase():
+    class Counting(MemoryLedger):
+        def read(self, purchase_id: int) -> Any:
+            asked.append(purchase_id)
+            return super().read(purchase_id)
+
+    asked: list[int] = []
+    run = new_run(1, 2, limit=1, ledger=Counting())
+    take(run, (close(1), None))
+    assert [run.next(T) for _ in range(3)] == [Pause(T + 60.0, T + 60.0)] * 3
+    assert asked == [1, 2]
+
+
+def test_an_intent_that_does_not_say_when_is_looked_at_at_once():
+    run = new_run(2, ledger=ledger_of(p2={"state": "sent"}))
+    assert run.next(T) == look(2)
+
+
+def test_a_refused_purchase_that_was_closed_meanwhile_was_not_closed_by_us():
+    run = new_run(1, ledger=ledger_of(p1={"state": "rejected", "at": 1.0}), retry_rejected=True)
+    take(run, (look(1), "Closed"))
+    assert ended(run)["already_closed"] == [1]
 
 
 def test_a_purchase_in_doubt_is_looked_at_first_not_sooner_than_five_seconds_after_it_was_sent():
@@ -538,11 +680,11 @@ def test_a_purchase_that_a_retry_cannot_find_is_rejected_without_a_post():
     run = new_run(1, 2, ledger=MemoryLedger(complete=False))
     take(
         run,
-        (look(1), LuccaNotFoundError("404", status=404, title="Not found")),
+        (look(1), LuccaNotFoundError("404", status=404, title="Not found", detail="No purchase 1")),
         (look(2), LuccaForbiddenError("403", status=403)),
     )
     report = ended(run)
-    assert report["rejected"] == [{"id": 1, "status": 404, "title": "Not found", "detail": None}]
+    assert report["rejected"] == [{"id": 1, "status": 404, "title": "Not found", "detail": "No purchase 1"}]
     assert [item["id"] for item in report["unresolved"]] == [2]
 
 
@@ -600,6 +742,11 @@ def test_a_list_that_does_not_answer_is_tried_a_few_times():
     assert what == look(1)
 
 
+def test_a_page_starts_the_count_of_failures_of_the_list_again():
+    run, at = listing(*[IN_DOUBT] * 3, Page({1: "Closed"}, "2"), *[IN_DOUBT] * 3)
+    assert run.next(at + 100) == Step(Kind.LIST, cursor="2")
+
+
 def test_the_list_holds_back_the_rest_while_it_is_read():
     run = new_run(*range(1, 13), ledger=MemoryLedger(complete=False))
     run.next(T)
@@ -615,6 +762,7 @@ def test_a_wrong_host_is_found_out_by_a_retry_that_only_looks_too():
     report = ended(run)
     assert [item["id"] for item in report["unresolved"]] == list(range(1, 10))
     assert "check the connection's host" in report["unresolved"][0]["reason"]
+    assert {outcome.state for outcome in run.outcomes.values()} == {"unresolved"}
     assert [ledger.read(purchase_id) for purchase_id in range(1, 10)] == [None] * 9
 
 
@@ -635,11 +783,13 @@ def test_a_key_that_may_not_look_stops_a_retry_early():
 def test_a_404_is_kept_as_luccas_refusal_once_the_host_is_known_to_be_right():
     not_found = LuccaNotFoundError("404", status=404)
     ledger = MemoryLedger()
-    run = new_run(1, 2, ledger=ledger)
+    run = new_run(1, 2, 3, ledger=ledger)
     take(run, (close(1), not_found), (look(1), not_found))
     assert ledger.read(1)["state"] == "sent"
     take(run, (close(2), None))
     assert ledger.read(1)["state"] == "rejected"
+    take(run, (close(3), not_found), (look(3), not_found))
+    assert ledger.read(3)["state"] == "rejected"
 
 
 def test_a_404_is_kept_at_the_end_if_nothing_else_was_asked():
@@ -688,7 +838,62 @@ def test_progress_survives_json_and_the_next_process_repeats_nothing():
     assert report["closed"] == [1, 5, 6, 7]
     assert report["already_closed"] == [2]
     assert [item["id"] for item in report["rejected"]] == [3]
-    assert [item["id"] for item in report["unresolved"]] == [4]
+    assert report["unresolved"] == [{"id": 4, "reason": "Lucca tells no state, so it cannot be taken for open"}]
+
+
+def test_progress_tells_its_version():
+    assert new_run(7).carry()["version"] == PROGRESS_VERSION
+
+
+def test_a_host_that_is_known_to_be_right_stays_so_across_a_wait():
+    not_found = LuccaNotFoundError("404", status=404)
+    run = new_run(1, 2)
+    take(run, (close(1), None))
+    ledger = MemoryLedger()
+    later = new_run(1, 2, 3, ledger=ledger, progress=run.carry())
+    take(later, (close(2), not_found), (look(2), not_found))
+    assert ledger.read(2)["state"] == "rejected"
+
+
+def test_a_probe_is_not_repeated_after_a_wait():
+    missing = LuccaNotFoundError("404", status=404)
+    run = new_run(*range(1, 13))
+    not_found(run, 5)
+    take(run, (Step(Kind.PROBE), None), (look(5), missing))
+    ledger = MemoryLedger()
+    later = new_run(*range(1, 13), ledger=ledger, progress=run.carry())
+    for purchase_id in range(6, 12):
+        take(later, (close(purchase_id), missing), (look(purchase_id), missing))
+        assert ledger.read(purchase_id)["state"] == "rejected"
+    assert later.next(T) == close(12)
+
+
+def test_after_a_wait_for_a_429_one_request_finds_out_before_the_others_follow():
+    run = new_run(7, 8)
+    take(run, (close(7), LuccaThrottledError("429", retry_after=100.0)))
+    later = new_run(7, 8, progress=run.carry())
+    assert later.next(T + 100) == close(7)
+    assert later.next(T + 100) == Pause(None)
+
+
+def test_429s_and_failures_are_counted_across_a_wait():
+    run, at = new_run(7), T
+    while run.stopped is None:
+        at = take(run, (close(7), LuccaThrottledError("429", retry_after=100.0)), at=at)
+        run = run if run.stopped else new_run(7, progress=run.carry())
+    assert at - T == 600.0
+    run, at, failures = new_run(*range(1, 20)), T, 0
+    while run.stopped is None:
+        what = run.next(at)
+        if isinstance(what, Step):
+            run.answered(what, NOT_SENT, at)
+            failures += 1
+            run = run if run.stopped else new_run(*range(1, 20), progress=run.carry())
+        else:
+            assert isinstance(what, Pause)
+            assert what.until is not None
+            at = what.until
+    assert failures == 10
 
 
 def test_what_is_in_doubt_is_carried_also_where_there_is_no_ledger():
@@ -733,6 +938,7 @@ def test_what_the_list_told_survives_too():
     run, at = listing(Page(dict.fromkeys(range(1, 12), "Ongoing"), None))
     later = new_run(*range(1, 13), ledger=MemoryLedger(complete=False), progress=run.carry())
     take(later, (close(1), None), (close(2), None), at=at)
+    assert [purchase_id for purchase_id, _ in later.carry()["listed"]] == list(range(3, 12))
 
 
 # -- telling -----------------------------------------------------------------------------------------------------------
@@ -759,10 +965,11 @@ def test_long_batches_tell_how_far_they_are_and_how_long_the_rest_takes(caplog):
     assert "45 of 90 purchases done (45 closed); at 45 requests per 60 s the rest takes about 1 min." in caplog.text
 
 
-def test_luccas_words_are_cut_short():
+@pytest.mark.parametrize(("length", "shown"), [(9999, "t" * 500 + "…"), (501, "t" * 500 + "…"), (500, "t" * 500)])
+def test_luccas_words_are_cut_short(length, shown):
     run = new_run(1)
-    take(run, (close(1), LuccaRefusedError("x", status=400, title="t" * 9999)), (look(1), "Ongoing"))
-    assert len(ended(run)["rejected"][0]["title"]) == 501
+    take(run, (close(1), LuccaRefusedError("x", status=400, title="t" * length)), (look(1), "Ongoing"))
+    assert ended(run)["rejected"][0]["title"] == shown
 
 
 @pytest.mark.parametrize(
