@@ -63,6 +63,30 @@ def test_as_many_requests_are_in_flight_at_once_as_allowed(max_in_flight):
     assert max(most) == max_in_flight
 
 
+def test_no_intent_is_written_before_there_is_a_thread_for_it():
+    class Watching(FastClock):
+        def wait(self, calls: SimpleQueue[None], seconds: float | None) -> None:
+            intents.append(sum((ledger.read(purchase_id) or {}).get("state") == "sent" for purchase_id in range(1, 6)))
+            super().wait(calls, seconds)
+
+    intents: list[int] = []
+    ledger = MemoryLedger()
+    run = ClosingRun(range(1, 6), ledger=ledger, window=Window(45))
+    Driver(run, lambda step: None, max_in_flight=2, clock=Watching()).drive()
+    assert max(intents) == 2
+
+
+def test_requests_are_made_by_threads_with_a_name_that_do_not_keep_a_process_alive():
+    threads = set()
+
+    def perform(step: Step) -> None:
+        thread = threading.current_thread()
+        threads.add((thread.name, thread.daemon))
+
+    Driver(new_run(1), perform, max_in_flight=1).drive()
+    assert threads == {("lucca-0", True)}
+
+
 def test_all_bookkeeping_is_done_by_the_calling_thread():
     threads = set()
     run = new_run(8, on_outcome=lambda purchase_id, outcome: threads.add(threading.get_ident()))

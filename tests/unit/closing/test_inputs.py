@@ -171,6 +171,57 @@ def test_what_is_no_id_is_refused_with_its_value_and_position(value, message):
         parse_purchase_ids(value)
 
 
+NO_IDS = (
+    "purchase_ids: 1 value(s) are not purchase ids (an integer from 1 to 2147483647). item 1: {}. Nothing was sent; "
+    "correct what the upstream task returns."
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "purchase_ids is None: the upstream task returned nothing. Make it return the ids, or [] for none."),
+        (
+            "null",
+            "purchase_ids is the text 'null': the upstream task returned nothing. Let it return ids, or [] for none.",
+        ),
+        (
+            "",
+            "purchase_ids is empty text: the template rendered to nothing. For no purchases render an empty list, [].",
+        ),
+        (
+            {"a": [1], "b": []},
+            "purchase_ids is a mapping with the keys ['a', 'b']. Pass the ids alone, such as one of its values.",
+        ),
+        (
+            "{'a': 1, 'b': 2}",
+            "purchase_ids is a mapping with the keys ['a', 'b']. Pass the ids alone, such as one of its values.",
+        ),
+        (memoryview(b"1"), "purchase_ids: <memory at "),
+        (b"12", "purchase_ids: b'12' is binary. Pass a list of ids or text."),
+        (
+            "[1, 2",
+            "purchase_ids: the text '[1, 2' is neither a JSON list, nor comma-separated ids, nor one id. With "
+            "Airflow's XCom, '{{ ti.xcom_pull(task_ids=...) | tojson }}' renders a JSON list.",
+        ),
+        ([0], NO_IDS.format("0 is out of range")),
+        ([None], NO_IDS.format("None (the upstream task returned nothing)")),
+        ([True], NO_IDS.format("True is a boolean")),
+        (["x"], NO_IDS.format("'x' is not a number")),
+        (["X" * 99], NO_IDS.format("'" + "X" * 59 + "… is not a number")),
+        (["X" * 58], NO_IDS.format("'" + "X" * 58 + "' is not a number")),
+        ([Decimal("1.5")], NO_IDS.format("Decimal('1.5') is not a whole number")),
+        ([1.5], NO_IDS.format("1.5 is of type float")),
+        ([(1, 2)], NO_IDS.format("a row of 2 columns; select the id alone")),
+    ],
+)
+def test_an_error_says_which_value_is_wrong_and_what_to_do(value, message):
+    with pytest.raises(InvalidInputError) as raised:
+        parse_purchase_ids(value)
+    assert str(raised.value).startswith(message)
+    assert str(raised.value) == message or isinstance(value, memoryview)
+
+
 def test_all_offenders_are_listed_at_once_up_to_ten():
     with pytest.raises(InvalidInputError) as raised:
         parse_purchase_ids([1, *([0] * 12), 2])
@@ -179,7 +230,13 @@ def test_all_offenders_are_listed_at_once_up_to_ten():
     assert "item 2: 0" in message
     assert "item 11: 0" in message
     assert "item 12" not in message
-    assert "and 2 more" in message
+    assert "item 10: 0 is out of range; item 11: 0 is out of range; and 2 more. Nothing was sent" in message
+
+
+def test_ten_offenders_are_all_there_is_to_list():
+    with pytest.raises(InvalidInputError) as raised:
+        parse_purchase_ids([0] * 10)
+    assert "item 10: 0 is out of range. Nothing" in str(raised.value)
 
 
 def test_an_error_shows_the_start_of_a_long_value_only():
@@ -189,8 +246,16 @@ def test_an_error_shows_the_start_of_a_long_value_only():
 
 
 def test_an_error_names_the_argument():
-    with pytest.raises(InvalidInputError, match=r"^ids is None"):
-        parse_purchase_ids(None, name="ids")
+    for value in (None, "None", "", {}, b"1", "[", "{}", [0]):
+        with pytest.raises(InvalidInputError, match=r"^ids(:| is) "):
+            parse_purchase_ids(value, name="ids")
+    with pytest.raises(InvalidInputError, match=r"^day: 'x' is not a date"):
+        parse_closing_date("x", name="day")
+    with pytest.raises(InvalidInputError, match=r"^day: '2026-02-30' is not"):
+        parse_closing_date("2026-02-30", name="day")
+    for value in (5, "None", "\ud800"):
+        with pytest.raises(InvalidInputError, match=r"^words(:| is) "):
+            parse_comment(value, name="words")
 
 
 @pytest.mark.parametrize(
@@ -235,6 +300,24 @@ def test_a_closing_date_is_a_day_of_the_calendar(value, day):
 def test_what_is_no_day_is_refused_with_its_value(value):
     with pytest.raises(InvalidInputError, match="closing_date: "):
         parse_closing_date(value)
+
+
+def test_an_error_says_what_a_date_and_a_comment_may_be():
+    with pytest.raises(InvalidInputError) as raised:
+        parse_closing_date(5)
+    assert str(raised.value) == (
+        "closing_date: 5 is not a date. Give a date, a datetime, or text as YYYY-MM-DD (in a template: '{{ ds }}', or "
+        "'{{ data_interval_end | ds }}')."
+    )
+    with pytest.raises(InvalidInputError) as raised:
+        parse_comment(5)
+    assert str(raised.value) == "comment: 5 is not text. Give a string, or None for no comment."
+    with pytest.raises(InvalidInputError) as raised:
+        parse_comment(" None ")
+    assert str(raised.value) == ("comment is the text 'None': its template found nothing. For no comment leave it out.")
+    with pytest.raises(InvalidInputError) as raised:
+        parse_comment("\ud800")
+    assert str(raised.value) == "comment: '\\ud800' has a character that is not valid Unicode."
 
 
 @pytest.mark.parametrize("value", [None, "", "Validé ✓\nthe second line"])

@@ -970,16 +970,3 @@ def test_luccas_words_are_cut_short(length, shown):
     run = new_run(1)
     take(run, (close(1), LuccaRefusedError("x", status=400, title="t" * length)), (look(1), "Ongoing"))
     assert ended(run)["rejected"][0]["title"] == shown
-
-
-@pytest.mark.parametrize(
-    ("outcome", "words"),
-    [
-        (Outcome("closed"), "closed"),
-        (Outcome("unresolved", detail="why"), "unresolved: why"),
-        (Outcome("rejected", 400), "rejected by Lucca (400)"),
-        (Outcome("rejected", 400, "t", "d"), "rejected by Lucca (400 t: d)"),
-    ],
-)
-def test_an_outcome_says_itself(outcome, words):
-    assert str(outcome) == words
