@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lucca_provider.closing import Clock, ClosingRun, Driver, Kind, MemoryLedger, Step, Window
-from lucca_provider.exceptions import LuccaThrottledError
+from lucca_provider.exceptions import LuccaNotSentError, LuccaThrottledError
 
 
 class FastClock(Clock):
@@ -95,15 +95,19 @@ def test_all_bookkeeping_is_done_by_the_calling_thread():
 
 
 def test_an_unexpected_error_counts_as_in_doubt_and_stops_nothing_else(caplog):
+    steps: list[Step] = []
+
     def perform(step: Step) -> object:
+        steps.append(step)
         if step == Step(Kind.CLOSE, 1):
             raise ZeroDivisionError("a defect")
         return "Closed" if step.kind is Kind.LOOK else None
 
     run = new_run(2)
     Driver(run, perform, max_in_flight=1, clock=FastClock()).drive()
+    assert steps == [Step(Kind.CLOSE, 1), Step(Kind.CLOSE, 2), Step(Kind.LOOK, 1)]
     assert run.report()["closed"] == [1, 2]
-    assert "ZeroDivisionError" in caplog.text
+    assert "in doubt (unexpected ZeroDivisionError: a defect)" in caplog.text
 
 
 def test_a_defect_over_one_answer_costs_that_purchase_alone(caplog):
@@ -147,6 +151,28 @@ def test_a_short_wait_is_waited_for():
     clock = FastClock()
     assert Driver(run, perform, max_in_flight=1, leave_after=10.0, clock=clock).drive() is None
     assert clock.waits == [9.0]
+
+
+def test_a_wait_of_less_than_a_second_is_no_longer_than_needed():
+    answers: list[object] = [LuccaNotSentError("refused"), LuccaNotSentError("refused"), None]
+
+    def perform(step: Step) -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    clock = FastClock()
+    Driver(new_run(1), perform, max_in_flight=1, clock=clock).drive()
+    assert clock.waits == [0.5]
+
+
+def test_a_wait_that_is_just_long_enough_is_left_for():
+    def perform(step: Step) -> None:
+        raise LuccaThrottledError("429", retry_after=10.0)
+
+    driver = Driver(new_run(1), perform, max_in_flight=1, leave_after=10.0, clock=FastClock())
+    assert driver.drive() == 1_000_010.0
 
 
 def test_a_trickle_of_free_places_does_not_keep_the_worker():

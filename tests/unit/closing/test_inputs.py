@@ -138,6 +138,7 @@ def test_ids_are_read_from_what_xcom_hands_over(value, ids):
         ("1;2", "is not a number"),
         ("9" * 40, "is not a number"),
         ("nothing", "item 1: 'nothing' is not a number"),
+        ("XX", "item 1: 'XX' is not a number"),
         (["1,2"], "item 1: '1,2' is not a number"),
         ([Decimal("1.5")], "is not a whole number"),
         ([Decimal("NaN")], "is not a whole number"),

@@ -128,6 +128,7 @@ def test_a_document_is_settled_if_it_is_approved_and_paid_or_cancelled(conformit
             {"paymentState": "OnHold", "documentNumber": "9" * 99},
             f"invoice {'9' * 60}… of 2021-11-18: payment on hold",
         ),
+        ({"paymentState": "OnHold", "documentNumber": "9" * 60}, f"invoice {'9' * 60} of 2021-11-18: payment on hold"),
         (
             {"conformityState": "ToReview", "paymentState": "Frozen"},
             "invoice 669 of 2021-11-18: to review, this version does not know the payment state 'Frozen'",
@@ -136,6 +137,17 @@ def test_a_document_is_settled_if_it_is_approved_and_paid_or_cancelled(conformit
 )
 def test_what_blocks_is_said_as_a_person_would(fields, reason):
     assert reasons(find(purchase(), document(**fields)), "blocked") == [reason]
+
+
+def test_a_state_that_other_rules_let_pass_is_said_not_to_count():
+    rules = Rules(approved_states=frozenset({"Litigation"}), paid_states=frozenset({"Emitting"}))
+    for fields, reason in (
+        ({"conformityState": "Confirmed", "paymentState": "Emitting"}, "the approval state Confirmed"),
+        ({"conformityState": "Bypassed", "paymentState": "Emitting"}, "the approval state Bypassed"),
+        ({"conformityState": "Litigation", "paymentState": "Paid"}, "the payment state Paid"),
+    ):
+        said = f"invoice 669 of 2021-11-18: {reason} is not among those that count here"
+        assert reasons(find(purchase(), {**document(), **fields}, rules=rules), "blocked") == [said]
 
 
 @pytest.mark.parametrize(

@@ -709,6 +709,12 @@ def test_many_purchases_are_looked_at_through_the_list():
     assert report["already_closed"] == [1, 2, 3, 4, *range(6, 13)]
 
 
+@pytest.mark.parametrize(("asked", "step"), [(9, look(1)), (10, Step(Kind.LIST))])
+def test_the_list_is_tried_from_ten_purchases_on(asked, step):
+    run, at = listing(asked=asked)
+    assert run.next(at) == step
+
+
 @pytest.mark.parametrize(
     "page",
     [
@@ -872,6 +878,7 @@ def test_after_a_wait_for_a_429_one_request_finds_out_before_the_others_follow()
     run = new_run(7, 8)
     take(run, (close(7), LuccaThrottledError("429", retry_after=100.0)))
     later = new_run(7, 8, progress=run.carry())
+    assert later.next(T + 1) == Pause(T + 100, T + 100)
     assert later.next(T + 100) == close(7)
     assert later.next(T + 100) == Pause(None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +61,11 @@ def test_it_pays_to_come_back_for_the_first_of_answers_that_came_close_together(
 def test_it_pays_to_come_back_for_the_next_burst_whatever_was_sent_after_it():
     """Those sent lately leave the window late, but the others do not."""
     assert full(4, 10.0, 11.0, 12.0, 69.0).burst_at(69.5, wanted=100, spread=10.0) == 70.0
+
+
+@pytest.mark.parametrize(("second", "moment"), [(35.0, 85.0), (40.0, 90.0), (40.5, 70.0)])
+def test_after_a_gap_of_more_than_half_a_window_begins_another_burst(second, moment):
+    assert full(3, 10.0, second).burst_at(45.0, wanted=100, spread=10.0) == moment
 
 
 def test_it_pays_to_come_back_late_when_the_answers_were_far_apart():
