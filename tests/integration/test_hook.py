@@ -39,6 +39,7 @@ from lucca_provider.exceptions import (
     LuccaRefusedError,
     LuccaThrottledError,
 )
+from lucca_provider.get_provider_info import FIELD_BEHAVIOUR
 from lucca_provider.hooks.lucca import POOL_SIZE, LuccaHook
 from lucca_provider.operators._checking import Arguments
 from lucca_provider.sandbox import Sandbox
@@ -237,6 +238,8 @@ def test_a_wrong_date_or_comment_is_told_before_anything_is_sent(connect: Connec
         hook.close_purchase(12, closing_date="2026-02-30")
     with pytest.raises(ValueError, match=r"^comment: "):
         hook.close_purchase(12, comment=5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^created_since: 'x' is not a date"):
+        hook.list_booked_documents("x")
     assert connects == []
 
 
@@ -266,6 +269,20 @@ def test_each_request_carries_key_and_user_agent(connect: Connect) -> None:
         assert request.headers["accept"] == "application/json"
         assert request.headers["user-agent"] == f"airflow-provider-lucca/{__version__} apache-airflow/{airflow_version}"
     assert server.connections == 1
+
+
+def test_a_closing_sends_what_was_given_and_nothing_else(connect: Connect) -> None:
+    with ScriptedServer(http(200)) as server:
+        hook = connect(server.url)
+        hook.close_purchase(12)
+        hook.close_purchase(12, comment="Clôturé")
+        hook.close_purchase(12, comment="Clôturé", closing_date=datetime.date(2026, 1, 31))
+    assert [json.loads(request.body) for request in server.requests] == [
+        {},
+        {"comment": "Clôturé"},
+        {"comment": "Clôturé", "date": "2026-01-31"},
+    ]
+    assert {request.headers["content-type"] for request in server.requests} == {"application/json"}
 
 
 def test_ipv6(connect: Connect) -> None:
@@ -1016,6 +1033,87 @@ def test_a_check_of_1000_purchases_with_3000_documents_takes_at_most_10_requests
         assert len(lucca.requests) <= 10
 
 
+# -- what is said ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "what", "purchase_id"),
+    [
+        (lambda hook: hook.close_purchase(12), "Closing purchase 12", 12),
+        (lambda hook: hook.get_purchase(12), "Reading purchase 12", 12),
+        (lambda hook: hook.get_purchase_states(), "Listing purchases", None),
+        (lambda hook: list(hook.list_purchases()), "Listing purchases", None),
+        (lambda hook: list(hook.list_booked_documents()), "Listing booked documents", None),
+        (lambda hook: hook.probe(), "Reading the list of natures", None),
+    ],
+)
+def test_an_error_says_what_was_asked_where_and_of_which_purchase(
+    call: Callable[[LuccaHook], object], what: str, purchase_id: int | None, connect: Connect
+) -> None:
+    with ScriptedServer(http(409, {"title": "Not now"})) as server:
+        error = failure_of(lambda: call(connect(server.url)))
+    assert str(error) == (
+        f"{what} at {server.url}: Lucca answered 409 (Not now). Lucca will not do this as things are."
+    )
+    assert (error.purchase_id, error.title, error.status) == (purchase_id, "Not now", 409)
+
+
+def test_a_purchase_that_is_none_is_named(connect: Connect) -> None:
+    with ScriptedServer(http(200, [])) as server:
+        error = failure_of(lambda: connect(server.url).get_purchase(12))
+    assert str(error) == "Reading purchase 12: Lucca's answer is not a JSON object."
+    assert error.purchase_id == 12
+
+
+def test_a_purchase_that_is_another_one_is_named(connect: Connect) -> None:
+    with ScriptedServer(http(200, {"id": 13, "state": "Closed"})) as server:
+        error = failure_of(lambda: connect(server.url).get_purchase(12))
+    assert str(error) == "Reading purchase 12: Lucca's answer is about another purchase."
+    assert error.purchase_id == 12
+
+
+def test_a_list_that_is_none_is_named(connect: Connect) -> None:
+    with ScriptedServer(http(200, {"items": 5})) as server:
+        error = failure_of(lambda: connect(server.url).get_purchase_states())
+    assert str(error).startswith("Listing purchases: ")
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (200, "Connected to {}. Whether the API key's role has the right to close, only a closing can tell."),
+        (
+            403,
+            "{}: the API key is good, but its role has no right on Lucca Invoices (403). Give the key's role the "
+            "rights to view purchases and to manage invoices and payments of approved purchases.",
+        ),
+        (
+            404,
+            "{}: nothing there answers as Lucca Invoices (404). Check that Host is your tenant, such as "
+            "acme.ilucca.net, and that it has the Invoices module.",
+        ),
+    ],
+)
+def test_what_a_test_of_the_connection_found_is_said_with_what_to_do(
+    status: int, message: str, connect: Connect
+) -> None:
+    with ScriptedServer(http(status, {})) as server:
+        found = connect(server.url).test_connection()
+    assert found == (status == 200, message.format(f"{server.url} (other)"))
+
+
+def test_a_wrong_connection_is_what_its_test_says(connect: Connect) -> None:
+    works, message = connect("").test_connection()
+    assert not works
+    assert message == "Connection 'lucca_test': Host is empty; give the tenant, such as acme.ilucca.net."
+
+
+def test_the_form_of_older_airflows_has_the_same_behaviour() -> None:
+    behaviour = LuccaHook.get_ui_field_behaviour()
+    assert set(behaviour) == {"hidden_fields", "relabeling", "placeholders"}
+    assert behaviour["hidden_fields"] == FIELD_BEHAVIOUR["hidden-fields"]
+
+
 # -- test_connection ------------------------------------------------------------------------------------------------
 
 
@@ -1125,6 +1223,12 @@ def test_the_key_appears_in_no_repr_or_pickle_of_the_hook(connect: Connect) -> N
         again.get_conn().close()
         copy.copy(hook).get_conn().close()
     assert len(server.requests) == 2
+
+
+def test_a_hook_that_has_read_lists_is_pickled_too(connect: Connect) -> None:
+    hook = connect("acme.ilucca.net")
+    assert hook.pacer is hook.pacer
+    assert pickle.loads(pickle.dumps(hook)).pacer is not hook.pacer  # noqa: S301 - of this test's own making
 
 
 def test_airflow_masks_the_key_also_without_what_it_was_pasted_with(connect: Connect) -> None:

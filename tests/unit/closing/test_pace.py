@@ -222,8 +222,8 @@ def test_each_read_has_ten_minutes_of_its_own():
 
 def test_a_wait_is_said(caplog):
     with caplog.at_level(logging.INFO):
-        read(throttled(7), throttled(0))
-    assert caplog.messages == ["No clear answer yet; waiting 7 s."]
+        read(throttled(7), throttled(0), throttled(1.5))
+    assert caplog.messages == ["No clear answer yet; waiting 7 s.", "No clear answer yet; waiting 2 s."]
 
 
 # -- no clear answer ---------------------------------------------------------------------------------------------------

@@ -203,6 +203,12 @@ def test_long_details_are_cut_short() -> None:
     assert error.errors == {"é" * MAX_SHOWN + "…": ["é" * MAX_SHOWN + "…"]}
 
 
+def test_details_of_just_the_length_that_is_shown_are_not_cut() -> None:
+    error = error_of(answer(400, json.dumps({"title": "é" * MAX_SHOWN}).encode()))
+    assert error is not None
+    assert error.title == "é" * MAX_SHOWN
+
+
 def test_many_errors_are_cut_short() -> None:
     error = error_of(answer(400, json.dumps({"errors": {f"{n}": ["m"] * 50 for n in range(100)}}).encode()))
     assert error is not None
@@ -319,6 +325,12 @@ def test_a_key_is_blotted_out_of_all_problem_details() -> None:
     assert "b5c1" not in f"{error} {error!r} {vars(error)}"
 
 
+def test_a_word_that_ends_as_the_key_begins_is_left_as_it_is() -> None:
+    error = error_of(answer(400, json.dumps({"title": f"Grab {KEY[:3]}"}).encode()))
+    assert error is not None
+    assert error.title == f"Grab {KEY[:3]}"
+
+
 def test_a_key_at_the_end_of_what_is_shown_is_blotted_out_too() -> None:
     for before in range(MAX_SHOWN - len(KEY) - 2, MAX_SHOWN + 1):
         error = error_of(answer(400, b"x" * before + KEY.encode() + b"x" * 100))
@@ -396,6 +408,31 @@ def test_a_failure_is_taken_for_not_sent_only_where_that_is_certain(failure: Exc
     error = explain(failure)
     assert type(error) is kind
     assert ("Nothing was sent" in str(error)) is (kind is not LuccaInDoubtError)
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (
+            requests.exceptions.SSLError("certificate verify failed"),
+            "the server's certificate is not trusted (SSLError: certificate verify failed). Nothing was sent; check "
+            "the connection's Host and the worker's CA certificates.",
+        ),
+        (
+            requests.exceptions.InvalidURL("no"),
+            "the request cannot be made (InvalidURL: no). Nothing was sent; check the connection's Host and the "
+            "worker's proxy and CA settings.",
+        ),
+        (
+            _wrapped(requests.ConnectTimeout, ConnectTimeoutError("timed out")),
+            "no connection (ConnectTimeout: timed out). Nothing was sent; check the connection's Host and the network.",
+        ),
+        (requests.ReadTimeout("timed out"), f"no answer (ReadTimeout: timed out). {DOUBT}"),
+        (requests.ConnectionError(), f"no answer (ConnectionError:). {DOUBT}"),
+    ],
+)
+def test_a_failure_is_said_with_its_cause_and_what_to_do(failure: Exception, message: str) -> None:
+    assert str(explain(failure)) == f"Closing purchase 12: {message}"
 
 
 def test_a_key_in_a_failure_is_blotted_out() -> None:

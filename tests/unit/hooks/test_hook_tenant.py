@@ -121,6 +121,55 @@ def test_anything_else_in_host_is_refused(host: str | None, problem: str | None)
 
 
 @pytest.mark.parametrize(
+    ("host", "fields", "message"),
+    [
+        (None, {}, "Host is empty; give the tenant, such as acme.ilucca.net"),
+        ("a b", {}, "Host 'a b' contains white space; remove it"),
+        ("a@b", {}, "Host contains user info (something before an @) or a key; give the host name alone"),
+        ("a/b", {}, "Host 'a/b' has a path, a query or a fragment; give the host name alone"),
+        ("a..b", {}, "Host 'a..b' is not a host name"),
+        ("a:x", {}, "Host 'a:x' is not a host name (Port could not be cast to integer value as 'x')"),
+        ("a", {"schema": "ftp"}, "Schema 'ftp' is neither https nor http; leave it empty for https"),
+        ("http://a", {"schema": "https"}, "Schema is 'https', but Host starts with http://; leave one of them out"),
+        ("a:81", {"port": 82}, "Port is 82, but Host ends with :81; leave one of them out"),
+        ("a", {"port": 65536}, "Port 65536 is not from 1 to 65535"),
+        (
+            "http://a",
+            {},
+            "Schema http would send the API key in clear text; use https, or, for a test server only, set the extra "
+            "allow_insecure_http to true",
+        ),
+        ("a", {"password": ""}, "Password is empty; it must hold the API key of Lucca"),
+        (
+            "a",
+            {"password": "x y"},
+            "Password contains white space, a control character or a letter outside ASCII; paste the API key alone",
+        ),
+        (
+            "a",
+            {"extra": {"requests_per_minute": "x"}},
+            "extra requests_per_minute 'x' is not a whole number from 1 to 1000000",
+        ),
+        ("a", {"extra": {"timeout": "x"}}, "extra timeout 'x' is not a number of seconds above 0 and up to 3600"),
+        (
+            "http://a",
+            {"extra": {"allow_insecure_http": "on"}},
+            "extra allow_insecure_http 'on' is neither true nor false",
+        ),
+        ("a" * 99, {}, f"Host '{'a' * 99}… is not a host name"),
+        ("a" * 98, {}, f"Host '{'a' * 98}' is not a host name"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_to_do(host: str | None, fields: dict[str, Any], message: str) -> None:
+    assert refuse(host, **fields) == f"Connection 'lucca_acme': {message}."
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_first_and_the_last_port_are_ports(port: int) -> None:
+    assert read("acme.test", port=port).base_url == f"https://acme.test:{port}"
+
+
+@pytest.mark.parametrize(
     "host", ["jane:hunter2@acme.ilucca.net", "https://jane:hunter2 @acme/x", "lucca application=hunter2"]
 )
 def test_a_password_or_key_in_host_is_not_shown(host: str) -> None:
