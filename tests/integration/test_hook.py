@@ -1072,10 +1072,18 @@ def test_a_purchase_that_is_another_one_is_named(connect: Connect) -> None:
     assert error.purchase_id == 12
 
 
-def test_a_list_that_is_none_is_named(connect: Connect) -> None:
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        (lambda hook: hook.get_purchase_states(), "Listing purchases"),
+        (lambda hook: list(hook.list_purchases()), "Listing purchases"),
+        (lambda hook: list(hook.list_booked_documents()), "Listing booked documents"),
+    ],
+)
+def test_a_list_that_is_none_is_named(call: Callable[[LuccaHook], object], what: str, connect: Connect) -> None:
     with ScriptedServer(http(200, {"items": 5})) as server:
-        error = failure_of(lambda: connect(server.url).get_purchase_states())
-    assert str(error).startswith("Listing purchases: ")
+        error = failure_of(lambda: call(connect(server.url)))
+    assert str(error).startswith(f"{what}: ")
 
 
 @pytest.mark.parametrize(

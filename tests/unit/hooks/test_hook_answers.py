@@ -147,6 +147,13 @@ def test_a_web_page_is_recognised_by_its_start(page: bytes) -> None:
     assert not read(answer(200, b"See: " + page)).is_html
 
 
+def test_a_web_page_is_said_to_be_one() -> None:
+    assert str(error_of(answer(200, HTML))) == (
+        "Closing purchase 12 at https://acme.test: Lucca answered 200 with a web page. That is a web page, not the "
+        "API; check the connection's Host and API key."
+    )
+
+
 def test_text_that_is_declared_to_be_html_is_a_web_page() -> None:
     assert type(error_of(answer(200, b"Welcome", Content_Type="Text/HTML"))) is LuccaAccessError
     assert type(error_of(answer(200, b"{}", Content_Type="application/xhtml+xml"))) is LuccaAccessError

@@ -41,6 +41,19 @@ def test_a_date_that_has_passed_is_no_wait(header: str) -> None:
     assert read_retry_after(header) == 0.0
 
 
+def test_a_date_is_read_by_the_servers_own_clock() -> None:
+    date = "Sun, 06 Nov 1994 08:49:07 GMT"
+    assert read_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", date=date) == 30.0
+    assert read_retry_after("Sun, 06 Nov 1994 08:49:00 GMT", date=date) == 0.0
+
+
+@pytest.mark.parametrize("date", [None, "", "soon"])
+def test_a_date_is_read_by_the_workers_clock_where_the_server_does_not_tell_its_own(date: str | None) -> None:
+    seconds = read_retry_after(formatdate(time.time() + 30, usegmt=True), date=date)
+    assert seconds is not None
+    assert 28 <= seconds <= 31
+
+
 @pytest.mark.parametrize("zone", ["Etc/GMT+12", "Etc/GMT-14"])
 def test_a_date_without_a_zone_is_utc_wherever_the_worker_is(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", zone)
