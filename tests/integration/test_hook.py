@@ -238,8 +238,12 @@ def test_a_wrong_date_or_comment_is_told_before_anything_is_sent(connect: Connec
         hook.close_purchase(12, closing_date="2026-02-30")
     with pytest.raises(ValueError, match=r"^comment: "):
         hook.close_purchase(12, comment=5)  # type: ignore[arg-type]
+    assert connects == []
+
+
+def test_a_wrong_day_of_documents_is_told_before_anything_is_sent(connect: Connect, connects: list[Any]) -> None:
     with pytest.raises(ValueError, match=r"^created_since: 'x' is not a date"):
-        hook.list_booked_documents("x")
+        connect("acme.ilucca.net").list_booked_documents("x")
     assert connects == []
 
 

@@ -394,6 +394,7 @@ def test_a_wrong_key_stops_at_once_and_what_was_not_reached_is_named():
     unresolved = ended(run)["unresolved"]
     assert [item["id"] for item in unresolved] == [7, 8, 9]
     assert all("the API key is wrong" in item["reason"] for item in unresolved)
+    assert run.retry_after is None
 
 
 def test_a_wrong_key_while_looking_stops_too():

@@ -361,6 +361,13 @@ def test_a_key_that_was_cut_off_in_the_middle_is_blotted_out_too(length: int) ->
     assert error.detail == "Key:"
 
 
+@pytest.mark.parametrize(("status", "complete"), [(204, True), (200, False), (205, False)])
+def test_only_an_answer_that_has_no_body_need_not_tell_its_length(status: int, complete: bool) -> None:
+    response = answer(status)
+    del response.headers["Content-Length"]
+    assert read(response).complete is complete
+
+
 def test_a_body_shorter_than_it_said_is_no_clear_yes_whatever_urllib3_thinks_of_it() -> None:
     for said, kind in (("5", LuccaInDoubtError), ("2", type(None))):
         response = answer(200, Content_Length=said)
