@@ -154,6 +154,48 @@ def test_a_web_page_is_said_to_be_one() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (302, "A redirect is never followed; check the connection's Host and API key."),
+        (401, "The API key is wrong or was revoked; check the connection's Password."),
+        (403, "The API key's role lacks a right for this; see its role in Lucca."),
+        (404, "It does not exist, or the API key's role may not see it."),
+        (409, "Lucca will not do this as things are."),
+        (429, "The tenant's limit is used up; not processed."),
+        (500, DOUBT),
+        (202, f"That is not a clear yes. {DOUBT}"),
+    ],
+)
+def test_an_answer_that_is_no_yes_is_said_with_what_to_do(status: int, advice: str) -> None:
+    said = f"Closing purchase 12 at https://acme.test: Lucca answered {status}. {advice}"
+    assert str(error_of(answer(status))) == said
+
+
+def test_a_date_to_come_back_is_read_by_the_servers_own_clock() -> None:
+    moments = {"Retry_After": "Sun, 06 Nov 1994 08:49:37 GMT", "Date": "Sun, 06 Nov 1994 08:49:07 GMT"}
+    error = error_of(answer(503, **moments))
+    assert error is not None
+    assert error.retry_after == 30.0
+
+
+def test_a_problem_is_no_clear_yes_whatever_else_its_type_says() -> None:
+    headers = {"Content_Type": "application/problem+json; charset=utf-8"}
+    assert type(error_of(answer(200, b"{}", **headers))) is LuccaInDoubtError
+
+
+def test_what_is_no_json_has_no_value() -> None:
+    assert read(answer(200, b"OK")).value is None
+
+
+def test_problem_details_of_a_redirect_are_kept() -> None:
+    assert read(answer(300, json.dumps(PROBLEM).encode())).title == PROBLEM["title"]
+
+
+def test_text_is_shown_from_its_first_letter() -> None:
+    assert read(answer(400, "\ufeffXerxes".encode())).detail == "Xerxes"
+
+
 def test_text_that_is_declared_to_be_html_is_a_web_page() -> None:
     assert type(error_of(answer(200, b"Welcome", Content_Type="Text/HTML"))) is LuccaAccessError
     assert type(error_of(answer(200, b"{}", Content_Type="application/xhtml+xml"))) is LuccaAccessError
@@ -361,9 +403,21 @@ def test_a_key_that_was_cut_off_in_the_middle_is_blotted_out_too(length: int) ->
     assert error.detail == "Key:"
 
 
-@pytest.mark.parametrize(("status", "complete"), [(204, True), (200, False), (205, False)])
-def test_only_an_answer_that_has_no_body_need_not_tell_its_length(status: int, complete: bool) -> None:
-    response = answer(status)
+@pytest.mark.parametrize(
+    ("status", "headers", "complete"),
+    [
+        (204, {}, True),
+        (200, {}, False),
+        (205, {}, False),
+        (200, {"Transfer_Encoding": "chunked"}, True),
+        (200, {"Connection": "Close"}, True),
+        (200, {"Connection": "keep-alive"}, False),
+    ],
+)
+def test_an_answer_says_how_it_ends_or_may_have_broken_off(
+    status: int, headers: dict[str, str], complete: bool
+) -> None:
+    response = answer(status, **headers)
     del response.headers["Content-Length"]
     assert read(response).complete is complete
 

@@ -123,6 +123,13 @@ def test_the_wait_between_two_tries_to_connect_is_capped() -> None:
     assert waits[4:] == [MAX_BACKOFF] * 16
 
 
+def test_only_a_failed_connect_and_a_429_are_tried_again_and_each_as_often_as_asked() -> None:
+    retry = TransportRetry.times(3)
+    assert (retry.total, retry.connect, retry.status) == (3, 3, 3)
+    assert (retry.read, retry.redirect, retry.other) == (False, False, 0)
+    assert (retry.raise_on_status, retry.raise_on_redirect) == (False, False)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("has_retry_after", [True, False])
 @pytest.mark.parametrize("retries", [1, 3])

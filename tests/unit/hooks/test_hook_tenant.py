@@ -82,6 +82,7 @@ def test_a_host_as_people_paste_it(host: str, fields: dict[str, Any], base_url: 
         ("société.ilucca.net", "not a host name"),
         ("acme..net", "not a host name"),
         (".acme.net", "not a host name"),
+        (":443", "not a host name"),
         ("acme.net.", "not a host name"),
         ("-acme.net", "not a host name"),
         ("acme-.net", "not a host name"),
@@ -255,6 +256,7 @@ def test_a_missing_key_is_refused(password: str | None) -> None:
         "hunter2\u00a0",
         "hunter2\u200b",
         "lucca application=hunter2\n",
+        "lucca application=lucca application=hunter2",
     ],
 )
 def test_a_key_that_cannot_be_one_is_refused_and_not_shown(password: str) -> None:
@@ -294,6 +296,11 @@ def test_any_other_value_is_refused_by_name(name: str, value: Any) -> None:
     message = refuse(extra={name: value})
     assert message.startswith(f"Connection 'lucca_acme': extra {name} ")
     assert len(message) < 300
+
+
+@pytest.mark.parametrize("extra", [{"requests_per_minute": 1_000_001}, {"timeout": 3600.5}, {"window_seconds": 3600.5}])
+def test_a_number_just_beyond_the_last_one_is_refused(extra: dict[str, Any]) -> None:
+    assert "extra " in refuse(extra=extra)
 
 
 def test_requests_per_minute_is_a_whole_number() -> None:
