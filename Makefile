@@ -1,7 +1,7 @@
 # Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
-.PHONY: help demo ui bench test test-quick test-matrix test-system screenshots debian-packages lint coverage audit \
+.PHONY: help demo ui bench test test-quick test-matrix test-system screenshots debian-packages lint coverage audit mutation \
 	requirements clean FORCE
 .DELETE_ON_ERROR:
 
@@ -175,6 +175,10 @@ audit: .venv/3.3/quality ## Search the code, and what is pinned, for known weakn
 	done; \
 	{ set +x; } 2>/dev/null; exit $$failed
 
+mutation: .venv/3.3/quality ## Change the closing and the hook in thousands of ways, and count what no test notices (an hour)
+	.venv/3.3/bin/python -m mutmut run --max-children 2 $(if $(MUTANTS),'$(MUTANTS)')
+	.venv/3.3/bin/python -m tests.mutation
+
 clean: ## Remove whatever was made
-	rm -rf .venv .airflow build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .airflow mutants build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

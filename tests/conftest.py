@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 # A process that a test starts uses the Airflow of that test, and the connections it was given.
@@ -40,6 +41,11 @@ AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
 if AIRFLOW < (3, 0):
     # Airflow 2's own tables point to these.
     import airflow.providers.fab.auth_manager.models  # noqa: F401
+
+# `make mutation` runs the tests thousands of times, and each time the same ones.
+settings.register_profile(
+    "mutation", max_examples=10, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 def pytest_report_header() -> str:

@@ -153,7 +153,7 @@ def check(world: World) -> None:
 
 
 TestClosing = Closing.TestCase
-TestClosing.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+TestClosing.settings = settings(max_examples=3 * settings().max_examples, stateful_step_count=40, deadline=None)
 
 
 @given(
@@ -166,7 +166,7 @@ TestClosing.settings = settings(max_examples=300, stateful_step_count=40, deadli
     latencies=st.lists(st.sampled_from([0.0, 0.2, 3.0, 9.0]), min_size=1, max_size=5),
     kills=st.lists(st.tuples(st.integers(1, 15), st.sampled_from([0.0, 2.0, 300.0])), max_size=3),
 )
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=6 * settings().max_examples, deadline=None)
 def test_whatever_goes_wrong_every_purchase_is_closed_once_or_named(
     states: list[str | None],
     blocked: set[int],
