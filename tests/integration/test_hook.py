@@ -1062,6 +1062,11 @@ def test_an_error_says_what_was_asked_where_and_of_which_purchase(
     assert (error.purchase_id, error.title, error.status) == (purchase_id, "Not now", 409)
 
 
+def test_an_error_without_an_answer_says_what_was_asked_too(refusing: str, connect: Connect) -> None:
+    error = failure_of(lambda: connect(refusing, retries=0).get_purchase(12))
+    assert str(error).startswith(f"Reading purchase 12 at {refusing}: no connection (")
+
+
 def test_a_purchase_that_is_none_is_named(connect: Connect) -> None:
     with ScriptedServer(http(200, [])) as server:
         error = failure_of(lambda: connect(server.url).get_purchase(12))

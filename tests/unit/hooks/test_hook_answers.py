@@ -422,6 +422,16 @@ def test_an_answer_says_how_it_ends_or_may_have_broken_off(
     assert read(response).complete is complete
 
 
+@pytest.mark.parametrize(("length", "complete"), [(1000, True), (1001, False)])
+def test_a_body_without_a_length_is_read_up_to_a_limit(
+    length: int, complete: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lucca_provider.hooks._answers.MAX_BODY", 1000)
+    response = answer(200, Connection="close")
+    response.raw = HTTPResponse(io.BytesIO(b" " * length), preload_content=False)
+    assert read(response).complete is complete
+
+
 def test_a_body_shorter_than_it_said_is_no_clear_yes_whatever_urllib3_thinks_of_it() -> None:
     for said, kind in (("5", LuccaInDoubtError), ("2", type(None))):
         response = answer(200, Content_Length=said)
