@@ -187,6 +187,12 @@ def test_the_amount_that_a_list_leaves_out_is_asked_for_where_no_document_speaks
     assert lucca.requests == ["purchases", "documents", 1, 3]
 
 
+def test_a_purchase_that_tells_no_amount_itself_is_asked_for_once():
+    lucca = Lucca([purchase(1, billedAmount=None)])
+    assert check(lucca, [1])["closable"] == [1]
+    assert lucca.requests == ["documents", 1]
+
+
 def test_an_amount_that_cannot_be_asked_for_leaves_it_unknown():
     listed = [{"id": number, "state": "Ongoing"} for number in (1, 2, 3)]
     lucca = Lucca([purchase(2), purchase(3)], listed=listed, single_errors={1: FORBIDDEN})
