@@ -48,6 +48,11 @@ settings.register_profile(
 )
 
 
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+
 def pytest_report_header() -> str:
     return f"airflow: {airflow_version}"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.closing import Outcome, build_report, report_lines
+from lucca_provider.closing import Outcome, build_report, describe_report
 
 REJECTED = {"id": 3, "status": 409, "title": "Open invoices", "detail": "669"}
 REPORT: dict[str, Any] = {
@@ -39,23 +39,23 @@ def test_no_purchase_is_left_out():
 
 
 def test_a_person_reads_a_line_for_each_purchase():
-    assert report_lines(REPORT) == [
-        "1: closed",
-        "6: closed",
-        "2: was closed already",
-        "3: rejected by Lucca (409 Open invoices: 669)",
-        "4: unresolved, not reached: killed",
-    ]
+    assert describe_report(REPORT) == {
+        1: "closed",
+        6: "closed",
+        2: "was closed already",
+        3: "rejected by Lucca (409 Open invoices: 669)",
+        4: "unresolved: not reached: killed",
+    }
 
 
 @pytest.mark.parametrize("report", [None, {}])
 def test_nothing_is_said_of_a_report_that_was_not_made(report):
-    assert report_lines(report) == []
+    assert describe_report(report) == {}
 
 
 @pytest.mark.parametrize("name", REPORT)
 def test_a_report_may_lack_a_list(name):
-    assert len(report_lines({name: REPORT[name]})) == len(REPORT[name])
+    assert len(describe_report({name: REPORT[name]})) == len(REPORT[name])
 
 
 @pytest.mark.parametrize(
