@@ -89,7 +89,7 @@ SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 error_if_untested = $(if $(EVERY_LINE),$(if $(1),$(error $(call no_python,$(firstword $(1))))))
 say_untested = $(if $(1),echo "!!! NOT TESTED on Airflow $(1). $(call no_python,$(firstword $(1)))" >&2;)
 
-test: ## Lint, and run every test on each Airflow line that this machine has a Python for
+test: ## Lint, and run the unit and integration tests on each Airflow line that this machine has a Python for
 	$(call error_if_untested,$(UNTESTED))
 	@$(MAKE) --no-print-directory --jobs=2 $(TESTED:%=.venv/%/ready)
 	@rm -f .coverage .coverage.*
@@ -121,7 +121,7 @@ RUNS = $(eval RUNS := $(foreach line_,$(MATRIX),$(addprefix $(line_)-py,$(call \
 	ends,$(line_),$(call find_versions,$(line_))))))$(RUNS)
 NOT_RUN = $(strip $(foreach line_,$(MATRIX),$(if $(filter $(line_)-py%,$(RUNS)),,$(line_))))
 
-test-matrix: ## Run every test on each Airflow line with its oldest and its newest Python, and on the lowest and newest versions
+test-matrix: ## Run these tests on each Airflow line with its oldest and its newest Python, and on the lowest and newest versions
 	$(call error_if_untested,$(NOT_RUN))
 	@mkdir -p .airflow; rm -f .airflow/*.xml; failed=; \
 	echo "Testing $(RUNS), two at a time; what they say comes when they are done."; \

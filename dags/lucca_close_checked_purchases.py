@@ -33,9 +33,11 @@ def find_problem(row: dict[str, str]) -> str | None:
     """Say what is wrong with a purchase."""
     try:
         ordered, invoiced = Decimal(row["ordered"]), Decimal(row["invoiced"])
-    except InvalidOperation:
-        return f"{row['ordered']!r} or {row['invoiced']!r} is not an amount"
-    return None if ordered == invoiced else f"{ordered} ordered, but {invoiced} invoiced"
+        if ordered.is_finite() and invoiced.is_finite():
+            return None if ordered == invoiced else f"{ordered} ordered, but {invoiced} invoiced"
+    except (InvalidOperation, TypeError):
+        pass
+    return f"{row['ordered']!r} or {row['invoiced']!r} is not an amount"
 
 
 @dag(
@@ -57,13 +59,19 @@ def lucca_close_checked_purchases() -> None:
     # [START howto_close_checked_purchases]
     @task(multiple_outputs=True)
     def check(candidates: str) -> dict[str, Any]:
-        good, bad = [], {}
+        good: list[str] = []
+        bad: dict[str, str] = {}
         for row in csv.DictReader(ObjectStoragePath(candidates).read_text().splitlines()):
-            if problem := find_problem(row):
-                bad[row["purchase_id"]] = problem
+            number = row["purchase_id"].strip()
+            if number in good or number in bad:
+                bad[number] = "it is named twice"
+            elif not number.isdecimal():
+                bad[number] = "that is not the id of a purchase"
+            elif problem := find_problem(row):
+                bad[number] = problem
             else:
-                good.append(row["purchase_id"])
-        return {"good": good, "bad": bad}
+                good.append(number)
+        return {"good": [number for number in good if number not in bad], "bad": bad}
 
     @task
     def report(ti: Any = None) -> dict[str, Any]:

@@ -110,13 +110,15 @@ with DAG(
         decision = "approved" if answer == ["Approve"] else "not approved"
         # A closing that could not report may have closed some.
         closable = "closable, not approved" if decision != "approved" else "unresolved: the closing left no report"
-        words = {one["id"]: "not checked" for one in ti.xcom_pull(task_ids="find") or []}
+        found = ti.xcom_pull(task_ids="find")
+        words = {one["id"]: "not checked" for one in found or []}
         words |= dict.fromkeys(check.get("already_closed", []), "was closed already")
         words |= {number: f"not now, {reason}" for number, reason in reasons_of(check).items()}
         words |= dict.fromkeys(check.get("closable", []), closable)
         words |= describe_report(ti.xcom_pull(task_ids="close"))
         lines = [f"{number}: {outcome}" for number, outcome in words.items()]
-        log.info("The closing was %s.\n%s", decision, "\n".join(lines) or "No purchase was found.")
+        nothing = "The purchases could not be listed." if found is None else "No purchase was found."
+        log.info("The closing was %s.\n%s", decision, "\n".join(lines) or nothing)
         return {"decision": decision, "purchases": {str(number): outcome for number, outcome in words.items()}}
 
     if ApprovalOperator:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import requests
 
 T = TypeVar("T")
+HTTP = requests.Session()
+"""For addresses of this machine, whatever proxy the user has for others."""
+HTTP.trust_env = False
 ENDED = ("success", "failed")
 
 
@@ -51,13 +55,8 @@ class Api:
 
     def set_connection(self, conn_id: str, text: str) -> None:
         """Write a connection, in Airflow's URI form or its JSON form, to the database, in the place of an older one."""
-        from airflow.sdk import Connection
-
-        make = Connection.from_json if text.startswith("{") else Connection.from_uri
-        connection = make(text, conn_id=conn_id)
-        names = ("conn_type", "host", "login", "password", "schema", "port", "extra")
         self.delete(f"/connections/{conn_id}")
-        self.post("/connections", {"connection_id": conn_id} | {name: getattr(connection, name) for name in names})
+        self.post("/connections", {"connection_id": conn_id} | _read_connection(text))
 
     def set_variable(self, key: str, value: str) -> None:
         """Write a variable to Airflow's database, in the place of an older one."""
@@ -71,10 +70,10 @@ class Api:
 
     def _call(self, method: str, path: str, *, allowed: tuple[int, ...] = (), **kwargs: Any) -> Any:
         if not self._headers:
-            answer = requests.post(f"{self._url}/auth/token", json=self._login, timeout=30)
+            answer = HTTP.post(f"{self._url}/auth/token", json=self._login, timeout=30)
             answer.raise_for_status()
             self._headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
-        answer = requests.request(method, f"{self._url}/api/v2{path}", headers=self._headers, timeout=30, **kwargs)
+        answer = HTTP.request(method, f"{self._url}/api/v2{path}", headers=self._headers, timeout=30, **kwargs)
         if not answer.ok and answer.status_code not in allowed:
             raise RuntimeError(f"{method} {path} was answered {answer.status_code}: {answer.text[:2000]}")
         return answer.json() if answer.content else None
@@ -172,3 +171,18 @@ def wait_until(find: Callable[[], T | None], what: str, *, seconds: float, every
         if time.monotonic() > until:
             raise TimeoutError(f"There was no sign of {what} within {seconds:.0f} s{seen}")
         time.sleep(every)
+
+
+def _read_connection(text: str) -> dict[str, Any]:
+    """Read a connection without Airflow, which in this process would be the user's own."""
+    if text.startswith("{"):
+        return dict(json.loads(text))
+    uri = urlsplit(text)
+    return {
+        "conn_type": uri.scheme,
+        "host": uri.hostname,
+        "port": uri.port,
+        "password": unquote(uri.password or ""),
+        "schema": uri.path.strip("/"),
+        "extra": json.dumps(dict(parse_qsl(uri.query))),
+    }

@@ -38,7 +38,7 @@ import psutil
 import requests
 from cryptography.fernet import Fernet
 
-from demo.api import Api, wait_until
+from demo.api import HTTP, Api, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 USER, PASSWORD = "admin", secrets.token_urlsafe(9)
@@ -246,7 +246,7 @@ class Deployment:
             if process.poll() is not None:
                 raise RuntimeError(f"{name} has ended:\n{self._log(name).read_text(errors='replace')[-4000:]}")
         try:
-            health = requests.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+            health = HTTP.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
         except requests.RequestException:
             return False
         return all(part["status"] == "healthy" for part in health.values())

@@ -241,6 +241,25 @@ class TestCheckedInPython:
             "unresolved": [],
         }
 
+    @pytest.mark.parametrize(
+        ("rows", "stopped"),
+        [
+            (["1,100,100", "1,80,90"], {"1": "it is named twice"}),
+            (["1,80,90", " 1,100,100"], {"1": "it is named twice"}),
+            (["1,Infinity,Infinity"], {"1": "'Infinity' or 'Infinity' is not an amount"}),
+            (["1,sNaN,1"], {"1": "'sNaN' or '1' is not an amount"}),
+            (["1,80"], {"1": "'80' or None is not an amount"}),
+            (["abc,1,1"], {"abc": "that is not the id of a purchase"}),
+        ],
+    )
+    def test_a_bad_row_stops_its_purchase_and_no_other(
+        self, lucca, candidates_file, run_example, rows, stopped
+    ) -> None:
+        candidates_file(*rows, "2,5,5.00")
+        report = run_example(CLOSE_CHECKED).results["report"]
+        assert (report["stopped"], report["closed"]) == (stopped, [2])
+        assert lucca.closed_ids == [2]
+
     def test_it_reports_that_there_was_nothing_to_close(self, lucca, candidates_file, run_example) -> None:
         candidates_file("2,80,90")
         done = run_example(CLOSE_CHECKED)

@@ -33,13 +33,20 @@ CLOSED = {
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], re.Match[str]]]:
     """Run ``make ui`` with settings of another Airflow around, and yield it with what it printed."""
-    foreign = {"AIRFLOW_HOME": str(tmp_path / "other"), "AIRFLOW__CORE__EXECUTOR": "NoSuchExecutor"}
+    foreign = {
+        "AIRFLOW_HOME": str(tmp_path / "other"),
+        "AIRFLOW__CORE__EXECUTOR": "NoSuchExecutor",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "mysql://nobody@nowhere/airflow",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+        "HOME": str(tmp_path),
+    }
     printed = tmp_path / "printed"
     with printed.open("wb") as file:
         process = subprocess.Popen(
             ["make", "ui"],
             cwd=ROOT,
-            env=os.environ | foreign,
+            env={name: value for name, value in os.environ.items() if name.lower() != "no_proxy"} | foreign,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -75,8 +82,11 @@ def users_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def test_somebody_looks_around_and_leaves(started: tuple[subprocess.Popen[bytes], re.Match[str]]) -> None:
+def test_somebody_looks_around_and_leaves(
+    started: tuple[subprocess.Popen[bytes], re.Match[str]], tmp_path: Path
+) -> None:
     process, printed = started
+    assert not {"other", "airflow"} & {file.name for file in tmp_path.iterdir()}
     assert "<title>Lucca sandbox</title>" in requests.get(printed["tenant"], timeout=30).text
     api = Api(printed["airflow"], user=printed["user"], password=printed["password"])
     dags = {dag["dag_id"]: dag["is_paused"] for dag in api.get("/dags")["dags"]}
