@@ -178,13 +178,15 @@ def _find_gap(
 
 def _most(documents: Iterable[Mapping[str, Any]]) -> Decimal | None:
     """Return the most that could have been billed for documents, whatever of them Lucca bills."""
-    invoices = [document for document in documents if document.get("type") != "CreditNote"]
-    amounts = [_amount(document.get("amountIncludingTaxes"), "includingTaxes") for document in invoices]
-    return (
-        sum((amount for amount in amounts if amount is not None and amount > 0), Decimal())
-        if (None not in amounts)
-        else None
-    )
+    most = Decimal()
+    for document in documents:
+        if document.get("type") == "CreditNote":
+            continue
+        amount = _amount(document.get("amountIncludingTaxes"), "includingTaxes")
+        if amount is None:
+            return None
+        most += max(amount, Decimal())
+    return most
 
 
 def _totals(documents: Iterable[Mapping[str, Any]], rules: Rules) -> set[Decimal]:

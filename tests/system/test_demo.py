@@ -1,0 +1,31 @@
+"""``make demo`` as a person uses it: one command, and a table of what became of each purchase."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+from demo.deployment import ROOT
+
+
+def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why() -> None:
+    done = subprocess.run(
+        ["make", "demo"],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "300"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    sections = dict(re.findall(r"^(\w[^:\n]*): (\d+), [\d,.]+ euro$", done.stdout, re.MULTILINE))
+    assert sections == {
+        "Closed": "17",
+        "Closed already before": "2",
+        "Refused by Lucca": "6",
+        "Stopped by the check in SQL, not sent to Lucca": "3",
+    }
+    assert re.search(r"invoice F\d+-\d+ of [\d-]+: confirmed, payment to pay", done.stdout)
