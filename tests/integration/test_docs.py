@@ -491,6 +491,26 @@ def test_the_map_of_the_readme_names_every_guide() -> None:
         assert f"](docs/{guide.name})" in map_of_docs
 
 
+# -- evidence --------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_readme_guarantees_has_tests_that_are_there() -> None:
+    shown = rows(page("docs/evidence.md"), "# Evidence")
+    guarantees = page("README.md").partition("## Guarantees")[2]
+    promised = re.findall(r"^- (\*\*.*?\.\*\*)", guarantees.partition("What happens when")[0], re.MULTILINE)
+    promised += [name for name in rows(guarantees, "| What") if name != "What"]
+    assert len(promised) == 12
+    assert {name.replace("`", "") for name in promised} <= {name.replace("`", "") for name in shown}
+    tests = set(
+        re.findall(r"def (test_\w+)", "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py")))
+    )
+    for name, (cell,) in shown.items():
+        if name != "The README says":
+            named = re.findall(r"`(test_\w+)`", cell)
+            assert named, name
+            assert set(named) <= tests, set(named) - tests
+
+
 # -- docstrings ------------------------------------------------------------------------------------------------------
 
 
