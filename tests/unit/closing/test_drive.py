@@ -135,7 +135,7 @@ def test_a_long_wait_for_the_window_is_left_for_once_nothing_is_in_flight():
     run = new_run(5, limit=3)
     moment = Driver(run, lambda step: None, max_in_flight=2, leave_after=10.0, clock=clock).drive()
     assert moment == 1_000_060.0
-    assert run.carry()["closed"] == [1, 2, 3]
+    assert sorted(run.carry()["closed"]) == [1, 2, 3]  # in the order of the answers
 
 
 def test_a_short_wait_is_waited_for():
