@@ -127,7 +127,7 @@ test-matrix: ## Run these tests on each Airflow line with its oldest and its new
 	echo "Testing $(RUNS), two at a time; what they say comes when they are done."; \
 	$(MAKE) --no-print-directory --keep-going --jobs=2 $(SYNC) $(RUNS:%=test-%) PYTEST_ARGS="--no-cov $(PYTEST_ARGS)" \
 		|| failed=1; \
-	.venv/$(firstword $(RUNS))/bin/python tests/matrix.py $(RUNS) || failed=1; \
+	"$$($(call find_python,newest))" tests/matrix.py $(RUNS) || failed=1; \
 	$(call say_untested,$(NOT_RUN)) \
 	test -z "$$failed" || { echo "make test-matrix: FAILED" >&2; exit 1; }
 
