@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from demo.api import wait_until
+from demo.api import Run, wait_until
 from demo.deployment import ROOT, USER, Deployment
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import FIXED_PORT
@@ -124,6 +124,15 @@ def add_purchases(lucca: Sandbox) -> None:
         lucca.add_purchase(id=number, title=f"Chairs | {number}", supplier=SUPPLIER, invoices=[invoice])
 
 
+def answer(airflow: Deployment, run: Run, task_id: str, option: str = "Approve") -> None:
+    """Answer a task as a person would, who is slower than Airflow: once its scheduler has heard that the task waits."""
+    run.wait_for_task(task_id, "deferred", "awaiting_input")
+    log = airflow.home / "parts" / "scheduler.log"
+    heard = re.compile(rf"Received executor event .*task_id='{task_id}', run_id='{re.escape(run.run_id)}'")
+    wait_until(lambda: heard.search(log.read_text(errors="replace")), f"the scheduler's word on {task_id}", seconds=60)
+    run.answer(task_id, option)
+
+
 @pytest.mark.parametrize("dag_id", EXAMPLES)
 def test_an_example_runs_to_its_end(airflow: Deployment, serve: Serve, tmp_path: Path, dag_id: str) -> None:
     example = EXAMPLES[dag_id]
@@ -132,8 +141,7 @@ def test_an_example_runs_to_its_end(airflow: Deployment, serve: Serve, tmp_path:
     example.set_up(airflow, tmp_path)
     run = airflow.api.trigger(dag_id, dict(example.conf))
     for task_id, option in example.answers.items():
-        run.wait_for_task(task_id, "deferred", "awaiting_input")
-        run.answer(task_id, option)
+        answer(airflow, run, task_id, option)
     assert run.wait() == example.state
     assert_closed_once(lucca, example.closed, refused=example.refused)
     assert all(run.run_id in str(closing.comment) for closing in lucca.closings)
@@ -151,7 +159,7 @@ def test_a_person_sees_what_the_month_end_would_close_and_is_named(airflow: Depl
     assert "| 1 | Boréal Télécom | Chairs / 1 | 120.50\N{NO-BREAK SPACE}EUR |\n" in to_be_closed
     assert re.search(r"\| 4 \| .* \| invoice F\d+-\d+ of [\d-]+: not paid \|", not_now)
     assert (to_be_closed.count("| 120.50"), not_now.count("| 120.50")) == (5, 1)
-    run.answer("approve")
+    answer(airflow, run, "approve")
     assert run.wait() == "success"
     assert {closing.comment for closing in lucca.closings} == {
         f"Month-end by Airflow, {run.run_id}, approved by {USER}"
@@ -166,8 +174,7 @@ def test_nothing_is_closed_after_a_rejection(airflow: Deployment, serve: Serve) 
     lucca = serve(0)
     add_purchases(lucca)
     run = airflow.api.trigger("lucca_close_month_end")
-    run.wait_for_task("approve", "deferred", "awaiting_input")
-    run.answer("approve", "Reject")
+    answer(airflow, run, "approve", "Reject")
     assert run.wait() == "success"
     assert run.task("close")["state"] == "skipped"
     report = run.xcom("report")
