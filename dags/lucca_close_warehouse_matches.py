@@ -17,6 +17,7 @@ Lucca publishes for the amounts of an invoice. A purchase without such an amount
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -86,15 +87,16 @@ with DAG(
 
     @task(multiple_outputs=True)
     def compare(purchases: list[dict[str, Any]], invoices: list[list[Any]]) -> dict[str, Any]:
-        ongoing = {purchase["id"] for purchase in purchases}
-        differences = {str(row[0]): "not ongoing in Lucca" for row in invoices if row[0] not in ongoing}
-        agreed = []
+        by_purchase = defaultdict(list)
+        for row in invoices:
+            by_purchase[row[0]].append(row)
+        agreed, differences = [], {}
         for purchase in purchases:
-            rows = [row for row in invoices if row[0] == purchase["id"]]
-            if difference := find_difference(purchase, rows):
+            if difference := find_difference(purchase, by_purchase.pop(purchase["id"], [])):
                 differences[str(purchase["id"])] = difference
             else:
                 agreed.append(purchase["id"])
+        differences |= {str(number): "not ongoing in Lucca" for number in by_purchase}
         return {"agreed": agreed, "differences": differences}
 
     @task

@@ -56,8 +56,8 @@ class PurchasesClosableSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer instead of being rescheduled; ``timeout`` then counts from the start of
         the try. Default: Airflow's ``default_deferrable``
     :param mode: ``reschedule`` leaves the worker between two pokes, ``poke`` does not
-    :param poke_interval: seconds between two pokes, not fewer than the window of the tenant's limit (60); with
-        ``exponential_backoff``, which begins with half of it, not fewer than two windows
+    :param poke_interval: seconds between two pokes, not fewer than the window of the tenant's limit (60), which
+        ``exponential_backoff`` keeps to as well
     :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent
     :raises AirflowSkipException: if there is nothing to wait for; after a time-out with ``soft_fail``
     :raises AirflowSensorTimeout: after ``timeout`` seconds, with what still blocks
