@@ -199,18 +199,10 @@ def commands(code: str) -> Iterator[list[str]]:
     assert not text, f"a quotation is not closed: {text}"
 
 
-def exports() -> Iterator[Any]:
-    for block in SHELL:
-        for words in commands(block.code):
-            if words[0] == "export":
-                name, _, value = words[1].partition("=")
-                yield pytest.param(name, value, id=f"{block}")
-
-
-@pytest.mark.parametrize(("name", "value"), list(exports()))
-def test_a_connection_is_read(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert name == "AIRFLOW_CONN_LUCCA_DEFAULT"
-    monkeypatch.setenv(name, value)
+@pytest.mark.parametrize("block", [block for block in SHELL if block.code.startswith("export ")], ids=str)
+def test_a_connection_is_read(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "AIRFLOW_CONN_LUCCA_DEFAULT"
+    monkeypatch.setenv(name, shell(f"{block.code}printenv {name}").removesuffix("\n"))
     hook = LuccaHook()
     tenant = hook.tenant
     keys = {"https://acme.ilucca.net": {"your-api-key", "your/api+key"}, "http://127.0.0.1:8765": {"sandbox-key"}}
@@ -260,18 +252,97 @@ def test_every_error_is_explained() -> None:
 
 # -- the shell -------------------------------------------------------------------------------------------------------
 
+RUN_BY = {
+    "export": (__file__, "test_a_connection_is_read"),
+    "pip install": (__file__, "test_pip_installs_it"),
+    "airflow connections add": (__file__, "test_a_connection_is_added_from_the_command_line"),
+    "airflow pools set": (__file__, "test_a_pool_is_made_and_told_to_count_deferred_tasks"),
+    "airflow tasks clear": (__file__, "test_failed_closings_are_cleared_and_nothing_else"),
+    "python -m lucca_provider.sandbox": ("tests/system/test_docs.py", "test_a_tenant_is_served_until_ctrl_c"),
+    "make demo": ("tests/system/test_demo.py", '["make", "demo"]'),
+    "make ui": ("tests/system/test_ui.py", '["make", "ui"]'),
+    "make test": (".ci/run", "\nmake test "),
+}
+"""How a command for users begins; which file runs it, and where in there."""
+DEVELOPERS = ("benchmarks.md", "contributing.md")
+"""The pages with commands for the project's developers: of these it is only checked that they are there."""
+
+
+def shell(code: str, **environ: str) -> str:
+    """Run a block in a shell that finds the programs of this Python first, and return what it printed."""
+    search = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        env=os.environ | {"PATH": search} | environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def the_block(beginning: str) -> Block:
+    (found,) = (block for block in SHELL if block.code.startswith(beginning))
+    return found
+
 
 @pytest.mark.parametrize("block", SHELL, ids=str)
-def test_commands_exist(block: Block) -> None:
+def test_every_command_is_run_somewhere(block: Block) -> None:
     for words in commands(block.code):
-        program = "python" if words[0].endswith("/bin/python") else words[0]
-        if program != words[0]:
-            assert words[0] in (".venv/3.3/bin/python", ".venv/2.11/bin/python")
-        check = {"make": check_make, "pip": check_pip, "python": check_module, "airflow": check_airflow}
-        if program == "export":
-            continue
-        assert program in check, f"{block}: who checks {program}?"
-        check[program](words[1:])
+        if block.page.name in DEVELOPERS:
+            developer_s = {"make": check_make, ".venv/3.3/bin/python": check_module}
+            developer_s[words[0]](words[1:])
+        else:
+            command = " ".join(words) + " "
+            ((file, there),) = (ran for beginning, ran in RUN_BY.items() if command.startswith(f"{beginning} "))
+            assert there in page(file)
+
+
+def test_pip_installs_it(built: Path, tmp_path: Path) -> None:
+    blocks = [block for block in SHELL if block.code.startswith("pip ")]
+    assert len(blocks) == 3
+    for number, block in enumerate(blocks):
+        target = tmp_path / str(number)
+        # From what was built just now, and without what it needs: tests/integration/test_packaging.py sees to that.
+        shell(block.code, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(built), PIP_NO_DEPS="1", PIP_TARGET=str(target))
+        assert (target / "lucca_provider" / "get_provider_info.py").is_file()
+
+
+def test_a_connection_is_added_from_the_command_line(airflow_db: None) -> None:
+    block = the_block("airflow connections add")
+    try:
+        shell(block.code)
+        (connection,) = json.loads(shell("airflow connections get lucca_default --output json"))
+    finally:
+        shell("airflow connections delete lucca_default")
+    assert (connection["conn_type"], connection["host"]) == ("lucca", "acme.ilucca.net")
+
+
+def test_a_pool_is_made_and_told_to_count_deferred_tasks(airflow_db: None) -> None:
+    blocks = [block for block in SHELL if block.code.startswith("airflow pools set")]
+    counted = []
+    for block in blocks:
+        shell(block.code)
+        (pool,) = json.loads(shell("airflow pools get lucca_acme --output json"))
+        assert int(pool["slots"]) == 1
+        counted.append(pool["include_deferred"])
+    shell("airflow pools delete lucca_acme")
+    assert counted == ["False", "True"]
+
+
+def test_failed_closings_are_cleared_and_nothing_else(
+    lucca: Sandbox, run_dag: Callable[..., Any], tmp_path: Path
+) -> None:
+    (program,) = (block for block in PROGRAMS if 'dag_id="close_purchases"' in block.code)
+    file = tmp_path / "close_purchases.py"
+    file.write_text(program.code)
+    (dag,) = load(file).values()
+    lucca.set_purchase(102, invoices=[{"conformityState": "Confirmed", "paymentState": "ToPay"}])
+    run = run_dag(dag)
+    assert {ti.task_id: ti.state for ti in run.get_task_instances()} == {"validated": "success", "close": "failed"}
+    shell(the_block("airflow tasks clear").code, AIRFLOW__CORE__DAGS_FOLDER=str(tmp_path))
+    assert {ti.task_id: ti.state for ti in run.get_task_instances()} == {"validated": "success", "close": None}
 
 
 def test_commands_within_sentences_exist() -> None:
@@ -294,12 +365,6 @@ def check_make(words: list[str]) -> None:
         assert f"$({name})" in makefile if equals else known, name
 
 
-def check_pip(words: list[str]) -> None:
-    assert words[0] == "install"
-    for word in words[1:]:
-        check_requirement(word)
-
-
 @cache
 def setup_cfg() -> configparser.ConfigParser:
     parser = configparser.ConfigParser()
@@ -316,9 +381,7 @@ def check_requirement(text: str) -> None:
 def check_module(words: list[str]) -> None:
     flag, module, *rest = words
     assert flag == "-m"
-    if module == "lucca_provider.sandbox":
-        _parser().parse_args(rest)
-    elif module == "pytest":
+    if module == "pytest":
         assert all((ROOT / path).exists() for path in rest)
     else:
         assert (ROOT / module / "__main__.py").exists()

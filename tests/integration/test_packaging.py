@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import zipfile
@@ -21,6 +19,7 @@ import pytest
 from lucca_provider import __version__
 from lucca_provider.get_provider_info import CONNECTION_FIELDS
 from tests.conftest import AIRFLOW, ROOT, airflow_version
+from tests.integration.conftest import run
 
 WHEEL = f"airflow_provider_lucca-{__version__}-py3-none-any.whl"
 SDIST = f"airflow_provider_lucca-{__version__}.tar.gz"
@@ -58,39 +57,6 @@ from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 (form,) = [data for data in HookMetaService.hook_meta_data() if data.connection_type == "lucca"]
 print("answer:" + json.dumps([list(form.extra_fields), form.standard_fields.password.title]))
 """
-
-
-def run(*command: object, home: Path | None = None) -> str:
-    """Run a command away from this project and from any Airflow, and return what it printed."""
-    hidden = ("AIRFLOW", "COV_", "COVERAGE", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-    if home:
-        environment["AIRFLOW_HOME"] = str(home)
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=home,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the sdist from what git knows of, and the wheel from that sdist; return the folder that holds them."""
-    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
-    names = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
-            target = source / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / name).read_bytes())
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", built, source)
-    return built
 
 
 @pytest.fixture(scope="module")
