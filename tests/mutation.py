@@ -72,11 +72,13 @@ def changes(source: Path, names: list[str]) -> list[str]:
     for name in names:
         module, _, mutant = name.rpartition(".")
         function, _, _ = mutant.rpartition("__mutmut_")
-        old, new = bodies[f"{function}__mutmut_orig"], bodies[mutant]
-        new[0] = new[0].replace(mutant, f"{function}__mutmut_orig")
+        original = f"{function}__mutmut_orig"
+        *of_class, plain = function.removeprefix("xǁ").removeprefix("x_").split("ǁ")
+        old = [line.replace(original, plain) for line in bodies[original]]
+        new = [line.replace(mutant, plain) for line in bodies[mutant]]
         diff = [line for line in difflib.ndiff(old, new) if line[0] in "-+"]
-        shown = function.removeprefix("x").strip("ǁ_").replace("ǁ", ".")
-        found.append(f"{module.removeprefix('lucca_provider.')}.{shown}  {' '.join(' '.join(diff).split())}")
+        shown = ".".join([module.removeprefix("lucca_provider."), *of_class, plain])
+        found.append(f"{shown}  {' '.join(' '.join(diff).split())}")
     return found
 
 
