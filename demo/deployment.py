@@ -14,7 +14,7 @@ Nothing of it is left after the ``with`` block. Another executor or database is 
 .. code-block:: python
 
     workers = {f"worker-{n}": Part(["celery", "worker"], {"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": …}) for n in "12"}
-    Deployment(environ={"AIRFLOW__CORE__EXECUTOR": "CeleryExecutor", …}, parts=workers)
+    Deployment(environ={"AIRFLOW__CORE__EXECUTOR": "CeleryExecutor", …}, parts={**PARTS, **workers})
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class Part:
 
 
 PARTS = {name: Part([name]) for name in ("api-server", "scheduler", "dag-processor", "triggerer")}
+STANDALONE = {"standalone": Part(["standalone"])}
+"""The same four as one: they are started together and end together."""
 
 
 class Deployment:
@@ -66,7 +68,7 @@ class Deployment:
     An Airflow with a home, a database, ports and settings of its own, for as long as a ``with`` block lasts.
 
     :param environ: environment variables for all parts, which go before those that are set here
-    :param parts: more parts, by name, which start after the others
+    :param parts: what is started, by name and in this order
     :param dags: folders with DAGs
     :param folder: where ``home`` is made, if not where temporary files are
     :ivar home: ``AIRFLOW_HOME``. The parts log into its folder ``parts``, the tasks into ``logs``
@@ -82,12 +84,12 @@ class Deployment:
         self,
         *,
         environ: Mapping[str, str] | None = None,
-        parts: Mapping[str, Part] | None = None,
+        parts: Mapping[str, Part] = PARTS,
         dags: Iterable[Path] = (ROOT / "dags",),
         folder: Path | None = None,
     ) -> None:
         self._overrides = dict(environ or {})
-        self._parts = {**PARTS, **(parts or {})}
+        self._parts = parts
         self._dags = list(dags)
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from demo.api import wait_until
-from demo.deployment import Deployment, Part, free_ports
+from demo.deployment import PARTS, Deployment, Part, free_ports
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import DAGS, KEY
 from tests.system.search import search
@@ -49,7 +49,7 @@ def celery() -> Iterator[Deployment]:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     with postgresql() as database, redis() as broker:
         servers = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database, "AIRFLOW__CELERY__BROKER_URL": broker}
-        with Deployment(environ=SETTINGS | servers, parts=WORKERS, dags=DAGS) as deployment:
+        with Deployment(environ=SETTINGS | servers, parts=PARTS | WORKERS, dags=DAGS) as deployment:
             yield deployment
 
 
