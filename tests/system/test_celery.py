@@ -90,14 +90,17 @@ CLOSINGS = {
 }
 
 
+def work_for(tenants: list[Sandbox]) -> list[dict[str, Any]]:
+    return [{"lucca_conn_id": f"lucca_{n}", "purchase_ids": lucca.purchase_ids} for n, lucca in enumerate(tenants)]
+
+
 @pytest.mark.parametrize("dag_id", CLOSINGS)
 def test_a_worker_that_vanishes_costs_no_tenant_a_closing(
     celery: Deployment, serve: Callable[..., list[Sandbox]], dag_id: str
 ) -> None:
     closing = CLOSINGS[dag_id]
     tenants = serve(closing.purchases, **closing.tenant)
-    work = [{"lucca_conn_id": f"lucca_{n}", "purchase_ids": lucca.purchase_ids} for n, lucca in enumerate(tenants)]
-    run = celery.api.trigger(dag_id, {"work": work})
+    run = celery.api.trigger(dag_id, {"work": work_for(tenants)})
 
     def begun() -> dict[str, Any] | None:
         closed = [len(lucca.closings) for lucca in tenants]
@@ -129,8 +132,13 @@ def test_a_worker_that_vanishes_costs_no_tenant_a_closing(
         assert len(looks) <= (IN_FLIGHT if tries[number] > 1 else 0)
 
 
-def test_the_key_is_nowhere(celery: Deployment) -> None:
-    """It comes after closings, and is worth nothing before them."""
+def test_the_key_is_nowhere(celery: Deployment, serve: Callable[..., list[Sandbox]]) -> None:
+    """After all the closings of this module, the last of them with an answer that makes the operator log at length."""
+    tenants = serve(3)
+    tenants[0].fail_next("html", purchase_id=tenants[0].purchase_ids[1])
+    run = celery.api.trigger("close_tenants", {"work": work_for(tenants)})
+    assert run.wait() == "success"
+    assert "That is a web page, not the API" in run.log("close", map_index=0)
     assert search(celery, KEY) == set()
 
 
