@@ -37,8 +37,24 @@ def new_run(count: int, limit: int = 45, **kwargs: Any) -> ClosingRun:
 
 
 def test_a_batch_is_driven_to_its_end_at_the_pace_of_the_limit():
-    clock = FastClock()
-    run = new_run(10, limit=4)
+    class CountingWindow(Window):
+        in_flight = 0
+
+        def sent(self) -> None:
+            super().sent()
+            self.in_flight += 1
+
+        def answered(self, now: float) -> None:
+            super().answered(now)
+            self.in_flight -= 1
+
+    class InstantAnswers(FastClock):
+        def wait(self, calls: SimpleQueue[None], seconds: float | None) -> None:
+            # However slow the threads are, on this clock an answer takes no time.
+            super().wait(calls, None if window.in_flight else seconds)
+
+    clock, window = InstantAnswers(), CountingWindow(4)
+    run = ClosingRun(range(1, 11), ledger=MemoryLedger(), window=window)
     assert Driver(run, lambda step: None, max_in_flight=3, clock=clock).drive() is None
     assert run.report()["closed"] == list(range(1, 11))
     assert clock.time - 1_000_000.0 == 120.0
