@@ -227,7 +227,7 @@ class ClosingRun:
                 self._in_flight.add(what)
                 self._window.sent()
                 return what
-            if isinstance(what, Pause):
+            if isinstance(what, Pause) and self.stopped is None:
                 return what
         if self._in_flight:
             return Pause(None)
@@ -373,7 +373,13 @@ class ClosingRun:
         """Find the first purchase that nothing is known of, after taking the ledger's word for those before it."""
         while self._fresh:
             purchase_id = self._fresh[0]
-            if self._checked != purchase_id and self._settled_by_ledger(purchase_id):
+            try:
+                settled = self._checked != purchase_id and self._settled_by_ledger(purchase_id)
+            except Exception as error:
+                log.exception("Purchase %s: what the ledger knows of it could not be read.", purchase_id)
+                self.stop(f"the ledger could not be read ({type(error).__name__}), so nothing more was sent")
+                return None
+            if settled:
                 self._fresh.popleft()
                 continue
             self._checked = purchase_id

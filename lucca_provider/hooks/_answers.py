@@ -144,7 +144,13 @@ def _verdict(status: int, body: Body, doubt: str) -> tuple[type[LuccaError], str
 
 
 def explain_failure(
-    failure: OSError | HTTPError, *, what: str, doubt: str, secret: str, purchase_id: int | None
+    failure: OSError | HTTPError,
+    *,
+    around: BaseException | None,
+    what: str,
+    doubt: str,
+    secret: str,
+    purchase_id: int | None,
 ) -> LuccaError:
     """
     Say of a request without an answer whether it was certainly not sent.
@@ -152,6 +158,7 @@ def explain_failure(
     Raise the error outside of the ``except`` clause: ``failure`` holds the request, and that the API key.
 
     :param failure: what requests raised; some of urllib3's own errors and some of the system's come through it
+    :param around: what was being handled when the request was made, and so is no part of the failure
     """
     reason = _Show(secret)(_reason(failure))
     if _UNTRUSTED.search(reason):
@@ -166,7 +173,7 @@ def explain_failure(
             "worker's proxy and CA settings.",
             purchase_id=purchase_id,
         )
-    if _certainly_not_sent(failure):
+    if _certainly_not_sent(failure, around):
         return LuccaNotSentError(
             f"{what}: no connection ({reason}). Nothing was sent; check the connection's Host and the network.",
             purchase_id=purchase_id,
@@ -180,7 +187,7 @@ def _cannot_be_made(failure: OSError | HTTPError) -> bool:
     return isinstance(failure, ValueError) or not isinstance(failure, (requests.RequestException, HTTPError))
 
 
-def _certainly_not_sent(failure: OSError | HTTPError) -> bool:
+def _certainly_not_sent(failure: OSError | HTTPError, around: BaseException | None) -> bool:
     cause = _cause(failure)
     if isinstance(cause, ProxyError):
         # urllib3 1.26 also says so of a proxy that hangs up on a request.
@@ -188,14 +195,14 @@ def _certainly_not_sent(failure: OSError | HTTPError) -> bool:
     return (
         isinstance(cause, ConnectTimeoutError)  # a refused connection and an unknown name are among them
         or "Tunnel connection failed" in str(cause)
-        or _in_handshake(failure)
+        or _in_handshake(failure, around)
     )
 
 
-def _in_handshake(failure: BaseException) -> bool:
+def _in_handshake(failure: BaseException, around: BaseException | None) -> bool:
     """Say whether TLS was still being agreed on, so that no request had been sent, whatever then went wrong."""
     error: BaseException | None = failure
-    while error is not None:
+    while error is not None and error is not around:
         if any(frame.f_code.co_name == "do_handshake" for frame, _ in traceback.walk_tb(error.__traceback__)):
             return True
         error = error.__cause__ or error.__context__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -350,12 +351,15 @@ class LuccaHook(BaseHook):
         tenant = self.tenant
         what = f"{what} at {tenant.base_url}"
         doubt = "It may or may not have happened." if method == "POST" else "Nothing was changed."
+        around = sys.exc_info()[1]
         try:
             response = (session or self._session).request(
                 method, f"{tenant.base_url}{API_PATH}{path}", params=params, json=json, stream=True
             )
         except (OSError, HTTPError) as failure:
-            error = explain_failure(failure, what=what, doubt=doubt, secret=tenant.api_key, purchase_id=purchase_id)
+            error = explain_failure(
+                failure, around=around, what=what, doubt=doubt, secret=tenant.api_key, purchase_id=purchase_id
+            )
         else:
             with response:
                 body = read_body(response, secret=tenant.api_key, deadline=tenant.timeout)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowSkipException,
     BaseOperator,
     Stats,
@@ -156,8 +157,19 @@ class ClosePurchaseOperator(BaseOperator):
     def _close(self, context: Context, progress: Mapping[str, Any] | None) -> Report:
         ti = context["ti"]
         purchase_ids, comment, closing_date = self._read_arguments()
-        hook = connect(self.lucca_conn_id)
-        push_link(context, hook)
+        if progress is not None and progress.get("try") != ti.try_number:
+            # Airflow before 3.0 resumes a try whose scheduler or worker was lost as the next one, with what it knew at
+            # its last wait, and not what it did since then.
+            self.log.warning("What is known from the last wait is another try's. Looking before anything is sent.")
+            progress = None
+        try:
+            hook = connect(self.lucca_conn_id)
+            push_link(context, hook)
+            ledger = self._ledger(context, tenant=hook.base_url, first_try=ti.try_number <= 1)
+        except Exception as error:
+            if progress is None:
+                push_result(self, context, _not_begun(purchase_ids, error))
+            raise
         if not purchase_ids:
             push_result(self, context, ClosingRun([], ledger=MemoryLedger(), window=Window(1)).report())
             raise AirflowSkipException("There are no purchases to close.")
@@ -168,10 +180,9 @@ class ClosePurchaseOperator(BaseOperator):
                 "While this task waited, its connection was changed to another tenant or the provider to another "
                 "version. Nothing more was sent. The next try looks before it posts."
             )
-        first_try = ti.try_number <= 1
         run = ClosingRun(
             purchase_ids,
-            ledger=self._ledger(context, tenant=hook.base_url, first_try=first_try),
+            ledger=ledger,
             window=Window(hook.tenant.requests_per_minute, hook.tenant.window_seconds),
             on_outcome=partial(_count, hook.environment),
             progress=progress,
@@ -193,7 +204,7 @@ class ClosePurchaseOperator(BaseOperator):
         if moment is not None:
             # Should Airflow end the task while it waits, this is what the next one gets.
             push_result(self, context, run.report())
-            self._leave_until(moment, {**run.carry(), "tenant": hook.base_url})
+            self._leave_until(moment, {**run.carry(), "tenant": hook.base_url, "try": ti.try_number})
         return self._finish(context, run)
 
     def _read_arguments(self) -> tuple[list[int], str | None, str | None]:
@@ -548,6 +559,15 @@ def _perform(hook: LuccaHook, comment: str | None, closing_date: str | None, ste
         return hook.get_purchase_states(step.cursor)
     hook.probe()
     return None
+
+
+def _not_begun(purchase_ids: Collection[int], error: Exception) -> Report:
+    """Build the report of a try that could not begin: its connection or its ledger is of no use."""
+    # Of other errors it is not known what their text holds.
+    told = isinstance(error, (AirflowFailException, AirflowNotFoundException))
+    run = ClosingRun(purchase_ids, ledger=MemoryLedger(), window=Window(1))
+    run.stop(str(error) if told else f"the task could not begin ({type(error).__name__})")
+    return run.report()
 
 
 def _count(environment: str, purchase_id: int, outcome: Outcome) -> None:

@@ -71,6 +71,16 @@ def test_the_next_task_gets_the_report_also_of_a_task_that_failed(lucca, run_dag
     assert {closing.date for closing in lucca.closings} == {"2026-01-31"}
 
 
+def test_a_connection_that_does_not_exist_leaves_a_report_too(lucca, run_dag, tmp_path):
+    reports = tmp_path / "report.json"
+    run = run_dag(new_dag("nowhere", lucca.closable_ids[:2], reports, lucca_conn_id="lucca_nowhere"))
+    assert state_of(run, "close").state == "failed"
+    unresolved = json.loads(reports.read_text())["unresolved"]
+    assert [item["id"] for item in unresolved] == lucca.closable_ids[:2]
+    assert all("lucca_nowhere" in item["reason"] for item in unresolved)
+    assert lucca.requests == []
+
+
 def test_an_empty_list_skips_the_task(lucca, run_dag, tmp_path):
     run = run_dag(new_dag("nothing", [], tmp_path / "report.json"))
     assert state_of(run, "close").state == "skipped"

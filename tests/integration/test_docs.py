@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import enum
 import importlib
@@ -14,7 +15,7 @@ import shlex
 import subprocess
 import sys
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -482,12 +483,30 @@ def test_reasons_that_are_named_are_in_the_code() -> None:
     assert len(table) > 10
     source = inspect.getsource(run) + "".join(
         (ROOT / "lucca_provider" / file).read_text()
-        for file in ("closing/drive.py", "operators/purchases.py", "hooks/_answers.py")
+        for file in ("closing/drive.py", "operators/purchases.py", "hooks/_answers.py", "hooks/_tenant.py")
     )
-    for cell in table:
-        for reason in re.split(r"`, `|`", cell.removeprefix("… ")):
-            known = reason.strip().replace("Lucca answered 401", "Lucca answered {status}")
-            assert known in source, reason
+    for reason in reasons_in(table):
+        assert reason.replace("Lucca answered 401", "Lucca answered {status}") in source, reason
+
+
+def test_every_reason_to_stop_is_in_the_table() -> None:
+    known = reasons_in(rows(page("docs/deploying.md"), "## What to do with `unresolved`"))
+    stops = [
+        "".join(part.value for part in ast.walk(call.args[0]) if isinstance(part, ast.Constant))
+        for file in ("closing/run.py", "closing/drive.py", "operators/purchases.py")
+        for call in ast.walk(ast.parse((ROOT / "lucca_provider" / file).read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(".stop") and call.args
+    ]
+    told = [text for text in stops if text]
+    assert len(told) > 6
+    for text in told:
+        assert any(reason in text for reason in known), text
+
+
+def reasons_in(table: Mapping[str, object]) -> list[str]:
+    # What only says in other words what a reason is about has no code marks.
+    quoted = (cell.removeprefix("… ") for cell in table if "`" in cell or not cell.startswith("… "))
+    return [reason for cell in quoted for reason in re.split(r"`, `|`", cell) if reason]
 
 
 def test_numbers_in_the_guide_are_those_of_the_run() -> None:

@@ -429,6 +429,17 @@ def test_a_handshake_that_hangs_was_certainly_not_sent_anything(connect: Connect
         assert type(failure_of(lambda: hook.close_purchase(12))) is LuccaNotSentError
 
 
+def test_a_handshake_that_failed_before_for_somebody_else_says_nothing_of_this_request(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ScriptedServer(DROP) as server:
+        hook = connect(server.url, retries=0)
+        try:
+            requests.get(f"https://127.0.0.1:{listener.getsockname()[1]}", timeout=0.1)
+        except requests.RequestException:
+            with pytest.raises(LuccaInDoubtError):
+                hook.close_purchase(12)
+    assert len(server.requests) == 1
+
+
 # -- a POST is never sent twice -------------------------------------------------------------------------------------
 
 IN_DOUBT: dict[str, Answer] = {

@@ -625,6 +625,23 @@ def test_the_ledger_is_asked_once_for_each_purchase():
     assert asked == [1, 2]
 
 
+@pytest.mark.parametrize("in_doubt", [False, True])
+def test_a_ledger_that_cannot_be_read_ends_the_run_with_that_reason(in_doubt):
+    class Broken(MemoryLedger):
+        def read(self, purchase_id: int) -> Any:
+            if purchase_id == 2:
+                raise OSError("the API server is away")
+            return {"state": "sent", "at": T} if in_doubt else None
+
+    run = new_run(1, 2, 3, ledger=Broken())
+    if not in_doubt:
+        take(run, (close(1), None))
+    report = ended(run)
+    assert report["closed"] == ([] if in_doubt else [1])
+    reason = "the ledger could not be read (OSError), so nothing more was sent"
+    assert [item["reason"].split(": ")[-1] for item in report["unresolved"]] == [reason] * (3 if in_doubt else 2)
+
+
 def test_an_intent_that_does_not_say_when_is_looked_at_at_once():
     run = new_run(2, ledger=ledger_of(p2={"state": "sent"}))
     assert run.next(T) == look(2)

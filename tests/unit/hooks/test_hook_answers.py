@@ -445,7 +445,7 @@ def test_a_body_shorter_than_it_said_is_no_clear_yes_whatever_urllib3_thinks_of_
 
 
 def explain(failure: Any) -> LuccaError:
-    error = explain_failure(failure, what="Closing purchase 12", doubt=DOUBT, secret=KEY, purchase_id=12)
+    error = explain_failure(failure, around=None, what="Closing purchase 12", doubt=DOUBT, secret=KEY, purchase_id=12)
     assert error.purchase_id == 12
     assert error.status is None
     assert str(error).isprintable()

@@ -171,10 +171,24 @@ def test_the_first_and_the_last_port_are_ports(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["jane:hunter2@acme.ilucca.net", "https://jane:hunter2 @acme/x", "lucca application=hunter2"]
+    "host",
+    [
+        "jane:hunter2@acme.ilucca.net",
+        "https://jane:hunter2 @acme/x",
+        "lucca application=hunter2",
+        "hunter2-7b44-4d0f-9a56",
+        " hunter2/7b44+4d0f9a56= ",
+    ],
 )
 def test_a_password_or_key_in_host_is_not_shown(host: str) -> None:
-    assert "hunter2" not in refuse(host)
+    message = refuse(host)
+    assert "hunter2" not in message
+    assert "user info (something before an @) or a key; give the host name alone" in message
+
+
+@pytest.mark.parametrize("host", ["lucca-sandbox-of-finance-123", "hunter2-7b44-4d0f-a", "fe80::1234:5678:9abc:def0:1"])
+def test_a_machine_s_name_is_not_taken_for_a_key(host: str) -> None:
+    assert read(host).host == host
 
 
 def test_a_very_long_host_does_not_make_a_very_long_message() -> None:

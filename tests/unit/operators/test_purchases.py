@@ -13,6 +13,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
 from lucca_provider.exceptions import LuccaUnresolvedError
+from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import ClosePurchaseOperator, _pack, _unpack
 from lucca_provider.sandbox import Sandbox
 
@@ -329,7 +330,7 @@ def fire(trigger: Any) -> Any:
         {"status": "success", "progress": "nonsense"},
         {"status": "success", "progress": "AAAA"},
         {"status": "success", "progress": base64.b64encode(zlib.compress(b"[]")).decode()},
-        {"status": "success", "progress": base64.b64encode(zlib.compress(b"{}")).decode()},
+        {"status": "success", "progress": base64.b64encode(zlib.compress(b'{"try": 1}')).decode()},
     ],
 )
 def test_an_unknown_event_fails_loudly_and_retryably(lucca, event):
@@ -349,6 +350,52 @@ def test_a_connection_changed_to_another_tenant_meanwhile_is_told_and_nothing_is
         with pytest.raises(LuccaUnresolvedError, match="changed to another tenant"):
             operator.execute_complete(context, fire(deferred.value.trigger))
         assert other.requests == []
+
+
+def test_another_try_does_not_go_on_from_what_an_earlier_one_knew_at_its_last_wait(lucca, monkeypatch):
+    """Airflow 2 resumes a try whose scheduler was lost, under the next number; what it did since is not known."""
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=3&requests_per_minute=3")
+    operator = new_operator(purchase_ids=lucca.purchase_ids[:6], deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        run(operator)
+    event = fire(deferred.value.trigger)
+    closed_since = [purchase_id for purchase_id in lucca.purchase_ids[:6] if purchase_id not in lucca.closed_ids][:2]
+    for purchase_id in closed_since:
+        LuccaHook().close_purchase(purchase_id)
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
+    report = operator.execute_complete({"ti": TaskInstance(try_number=2)}, event)  # type: ignore[typeddict-item]
+    assert sorted(report["already_closed"]) == lucca.closed_ids[:5]
+    assert [lucca.posts(purchase_id) for purchase_id in lucca.purchase_ids[:6]] == [1] * 6
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (
+            {"conn": "lucca://acme.ilucca.net"},
+            "Connection 'lucca_default': Password is empty; it must hold the API key",
+        ),
+        # Before Airflow 3.3 another one, since there are no stores.
+        ({"store": OSError("secret words")}, "not reached: the task could not begin ("),
+    ],
+)
+def test_a_task_that_cannot_begin_names_every_purchase_all_the_same(lucca, monkeypatch, broken, reason):
+    class Away(Store):
+        def get(self, key: str, default: Any = None) -> Any:
+            raise broken["store"]
+
+    context: dict[str, Any] = {}
+    if "store" in broken:
+        context["task_state_store"] = Away()
+    else:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", broken["conn"])
+    ti = TaskInstance()
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever Airflow says of it
+        run(new_operator(purchase_ids=[3, 1]), ti, **context)
+    assert [item["id"] for item in ti.report["unresolved"]] == [3, 1]
+    assert all(reason in item["reason"] for item in ti.report["unresolved"])
+    assert "secret" not in str(ti.report)
+    assert lucca.requests == []
 
 
 def test_while_it_waits_the_report_so_far_is_there(lucca, monkeypatch):
