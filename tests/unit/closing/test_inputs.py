@@ -60,8 +60,6 @@ Row = namedtuple("Row", "purchase_id")
         ({5}, [5]),
         (frozenset({5}), [5]),
         (range(1, 4), [1, 2, 3]),
-        (iter([1, 2]), [1, 2]),
-        ((number for number in (1, 2)), [1, 2]),
         (deque([1]), [1]),
         (UserList([1]), [1]),
         ({1: "a", 2: "b"}.keys(), [1, 2]),
@@ -94,7 +92,6 @@ Row = namedtuple("Row", "purchase_id")
         ((), []),
         ("[]", []),
         (Lazy(), []),
-        (iter(()), []),
     ],
 )
 def test_ids_are_read_from_what_xcom_hands_over(value, ids):
@@ -104,6 +101,14 @@ def test_ids_are_read_from_what_xcom_hands_over(value, ids):
     else:
         assert parse_purchase_ids(value) == ids
         assert all(type(purchase_id) is int for purchase_id in ids)
+
+
+def test_what_can_be_read_once_is_read_once():
+    assert parse_purchase_ids(iter([1, 2])) == [1, 2]
+    assert parse_purchase_ids(number for number in (1, 2)) == [1, 2]
+    assert parse_purchase_ids(iter(())) == []
+    assert parse_states((name for name in ["Paid"]), name="paid_states") == {"Paid"}
+    assert parse_states(iter(()), name="paid_states", may_be_empty=True) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -345,7 +350,6 @@ def test_what_is_no_text_is_refused(value, message):
         ({"Paid"}, {"Paid"}),
         (frozenset({"Paid"}), {"Paid"}),
         (["Paid", "Paid", " Paid"], {"Paid"}),
-        ((name for name in ["Paid"]), {"Paid"}),
         (Lazy("Paid"), {"Paid"}),
         ({"Paid": 1}.keys(), {"Paid"}),
         ("Something of the future", {"Something of the future"}),
@@ -355,7 +359,7 @@ def test_states_are_one_name_or_several(value, names):
     assert parse_states(value, name="paid_states") == names
 
 
-@pytest.mark.parametrize("value", [[], (), set(), iter(())])
+@pytest.mark.parametrize("value", [[], (), set()])
 def test_no_state_at_all_makes_sense_for_some(value):
     assert parse_states(value, name="cancelled_states", may_be_empty=True) == frozenset()
     with pytest.raises(InvalidInputError, match=r"^paid_states is empty; name at least one of Lucca's states"):
