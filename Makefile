@@ -172,7 +172,7 @@ coverage: .venv/3.3/ready
 audit: .venv/3.3/quality ## Search the code, and what is pinned, for known weaknesses
 	@failed=0; set -x; \
 	.venv/3.3/bin/python -m bandit --quiet --configfile pyproject.toml --recursive lucca_provider || failed=1; \
-	for pins in requirements/airflow-*.txt; do \
+	for pins in requirements/airflow-*.txt requirements/quality.txt; do \
 		.venv/3.3/bin/python -m pip_audit --strict --progress-spinner=off --no-deps --disable-pip \
 			--requirement "$$pins" || failed=1; \
 	done; \
