@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 import lucca_provider
-from lucca_provider import exceptions
+from lucca_provider import closing, exceptions
 from lucca_provider.closing import Check, Report, run
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.hooks.lucca import LuccaHook
@@ -600,6 +600,30 @@ def test_public_modules_say_what_is_public() -> None:
     }
     # What users may import of the sandbox stands in its package.
     assert {name for name in silent if not name.startswith("sandbox.")} == set()
+
+
+NOT_PUBLIC = {"needs_documents", "tells_state", "pytest_configure"}
+"""What has no underscore and is nobody's to call: two helpers of the check, and what pytest looks for in a plugin."""
+
+
+def test_whatever_a_public_module_defines_is_public() -> None:
+    # A package says so of what its modules define and it hands on.
+    for module in public_modules():
+        defined = {
+            name
+            for name, thing in vars(module).items()
+            if callable(thing) and not name.startswith("_") and thing.__module__.startswith(module.__name__)
+        }
+        if hasattr(module, "__all__"):
+            assert defined - NOT_PUBLIC <= set(module.__all__), module.__name__
+
+
+def test_the_closing_hands_on_what_its_modules_define() -> None:
+    domain = [module for module in public_modules() if module.__name__.startswith(f"{closing.__name__}.")]
+    assert len(domain) == 9
+    handed_on = {name for module in domain for name in module.__all__ if callable(getattr(module, name))}
+    # A report's items are only known by their keys.
+    assert handed_on - {"Rejected", "Unresolved"} <= set(closing.__all__)
 
 
 @pytest.mark.parametrize(("module", "name"), list(public_names()))
