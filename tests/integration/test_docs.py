@@ -212,6 +212,21 @@ def test_a_connection_is_read(block: Block, monkeypatch: pytest.MonkeyPatch) -> 
     assert tenant.requests_per_minute == (30 if "requests_per_minute" in extras else 45)
 
 
+@pytest.mark.parametrize("form", ["lucca:", "{"])
+def test_a_secrets_backend_holds_the_connection(form: str, tmp_path: Path) -> None:
+    (block,) = (block for block in SHELL if block.page == PAGES[0] and f"LUCCA_DEFAULT='{form}" in block.code)
+    connection = next(commands(block.code))[1].partition("=")[2]
+    file = tmp_path / "connections.json"
+    file.write_text(json.dumps({"lucca_default": json.loads(connection) if form == "{" else connection}))
+    read = "from lucca_provider.hooks.lucca import LuccaHook as H; print(H().base_url, H().tenant.api_key)"
+    said = shell(
+        f"python -c '{read}'",
+        AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps({"connections_file_path": str(file)}),
+    )
+    assert said.splitlines()[-1] == "https://acme.ilucca.net your-api-key"
+
+
 def test_the_table_of_fields_is_that_of_the_form() -> None:
     fields = rows(page("docs/connection.md"), "## Field by field")
     relabelled = FIELD_BEHAVIOUR["relabeling"]
