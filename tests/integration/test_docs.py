@@ -413,6 +413,12 @@ def test_extras_that_are_named_exist() -> None:
             check_requirement(text)
 
 
+def test_the_extra_for_the_examples_is_what_the_readme_says() -> None:
+    (says,) = rows(page("README.md"), "| Extra")["airflow-provider-lucca[examples]"]
+    providers = re.findall(r"apache-airflow-providers-([\w-]+)", setup_cfg()["options.extras_require"]["examples"])
+    assert says.partition("the providers ")[2] == ", ".join(providers[:-1]) + f" and {providers[-1]}"
+
+
 def test_every_option_and_fault_of_the_sandbox_is_in_the_guide() -> None:
     text = page("docs/testing.md")
     options = {word for action in _parser()._actions for word in action.option_strings if word.startswith("--")}
