@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 import lucca_provider
+from benchmarks.__main__ import WINDOW, _measures
 from lucca_provider import closing, exceptions
 from lucca_provider.closing import Check, Report, run
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
@@ -577,21 +578,36 @@ def test_the_map_of_the_readme_names_every_guide() -> None:
 # -- evidence --------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_readme_guarantees_has_tests_that_are_there() -> None:
-    shown = rows(page("docs/evidence.md"), "# Evidence")
-    guarantees = page("README.md").partition("## Guarantees")[2]
-    promised = re.findall(r"^- (\*\*.*?\.\*\*)", guarantees.partition("What happens when")[0], re.MULTILINE)
-    promised += [name for name in rows(guarantees, "| What") if name != "What"]
-    assert len(promised) == 12
-    assert {name.replace("`", "") for name in promised} <= {name.replace("`", "") for name in shown}
-    tests = set(
-        re.findall(r"def (test_\w+)", "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py")))
-    )
-    for name, (cell,) in shown.items():
-        if name != "The README says":
-            named = re.findall(r"`(test_\w+)`", cell)
-            assert named, name
-            assert set(named) <= tests, set(named) - tests
+EVIDENCE, _, NO_EVIDENCE = page("docs/evidence.md").partition("## What no test shows")
+SHOWN = [found for found in re.findall(r"^\| (.*) \| (.*) \|$", EVIDENCE, re.MULTILINE) if found[1] != "Shown by"]
+
+
+def claims(text: str) -> Iterator[str]:
+    """Return what a page says, piece by piece: the sentences of paragraphs and bullets, and the rows of tables."""
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", prose(text))
+    text = re.sub(r"^#+ .*$|^\|.*\n\|[-|]+\|$", "", text, flags=re.MULTILINE)
+    for block in re.split(r"\n\s*\n|\n(?=- |\|)", text):
+        if block.startswith("|"):
+            yield ", ".join(cell.strip() for cell in block.split("|") if cell.strip())
+        elif block.strip():
+            yield from re.split(r"(?<=\.) (?=[A-Z`*])", " ".join(block.removeprefix("- ").split()))
+
+
+def test_whatever_the_readme_says_is_quoted_once_and_nothing_else_is() -> None:
+    quoted = [quote for says, _ in SHOWN for quote in says.split("<br>")]
+    quoted += re.findall(r"^- (.*)$", NO_EVIDENCE, re.MULTILINE)
+    said = list(claims(page("README.md")))
+    for claim in said:
+        assert sum(claim.startswith(quote.removesuffix(" …")) for quote in quoted) == 1, claim
+    assert len(quoted) == len(said)
+
+
+def test_tests_and_benchmarks_that_are_named_are_there() -> None:
+    written = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    there = {f"`{name}`" for name in re.findall(r"def (test_\w+)", written)}
+    there |= {f"benchmark {letter}" for letters in _measures(WINDOW) for letter in letters}
+    for says, shown_by in SHOWN:
+        assert set(shown_by.split(", ")) <= there, says
 
 
 # -- docstrings ------------------------------------------------------------------------------------------------------
