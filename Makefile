@@ -51,9 +51,9 @@ find_python = for python in $(PYTHONS); do $(call is_python,$(1),print(sys.execu
 # Says by which versions the Pythons of this machine fit a line, the oldest first.
 find_versions = $(shell for python in $(PYTHONS); do $(call is_python,$(1),print("%d.%d" % version)); done | sort -uV)
 
-no_python = Airflow $(1) needs Python 3.10 to 3.$(LAST_$(line)) with its modules venv and ensurepip. None of these is that: \
-$(PYTHON) python3, python3.10 to python3.14, python, nor any of pyenv's. Install one, or name it: \
-make $(MAKECMDGOALS) PYTHON=/path/to/python. On Debian and Ubuntu: apt install python3-venv.
+no_python = Airflow $(line) needs Python $(or $(word 2,$(subst -py, ,$(1))),3.10 to 3.$(LAST_$(line))) with its modules \
+venv and ensurepip. None of these is that: $(PYTHON) python3, python3.10 to python3.14, python, nor any of pyenv's. \
+Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python. On Debian and Ubuntu: apt install python3-venv.
 
 # What has no pins is resolved anew each time.
 .SECONDEXPANSION:
@@ -119,11 +119,14 @@ test-quick: ## Test imports, the connection form and the example DAGs on the Air
 ends = $(sort $(if $(filter-out newest,$(1)),$(firstword $(2))) $(if $(filter-out lowest,$(1)),$(lastword $(2))))
 RUNS = $(eval RUNS := $(foreach line_,$(MATRIX),$(addprefix $(line_)-py,$(call \
 	ends,$(line_),$(call find_versions,$(line_))))))$(RUNS)
-NOT_RUN = $(strip $(foreach line_,$(MATRIX),$(if $(filter $(line_)-py%,$(RUNS)),,$(line_))))
+# Those that lack a Python: a line that is not tested with its own oldest and newest is not said to be.
+NOT_RUN = $(filter-out $(RUNS),$(foreach line_,$(MATRIX),$(addprefix $(line_)-py,$(call \
+	ends,$(line_),3.10 3.$(LAST_$(line_))))))
 
 test-matrix: ## Run these tests on each Airflow line with its oldest and its newest Python, and on the lowest and newest versions
 	$(call error_if_untested,$(NOT_RUN))
-	@mkdir -p .airflow; rm -f .airflow/*.xml; failed=; \
+	@mkdir -p .airflow; rm -f .airflow/*.xml
+	@failed=; \
 	echo "Testing $(RUNS), two at a time; what they say comes when they are done."; \
 	$(MAKE) --no-print-directory --keep-going --jobs=2 $(SYNC) $(RUNS:%=test-%) PYTEST_ARGS="--no-cov $(PYTEST_ARGS)" \
 		|| failed=1; \
@@ -169,7 +172,7 @@ coverage: .venv/3.3/ready
 audit: .venv/3.3/quality ## Search the code, and what is pinned, for known weaknesses
 	@failed=0; set -x; \
 	.venv/3.3/bin/python -m bandit --quiet --configfile pyproject.toml --recursive lucca_provider || failed=1; \
-	for pins in requirements/airflow-*.txt; do \
+	for pins in requirements/airflow-*.txt requirements/quality.txt; do \
 		.venv/3.3/bin/python -m pip_audit --strict --progress-spinner=off --no-deps --disable-pip \
 			--requirement "$$pins" || failed=1; \
 	done; \

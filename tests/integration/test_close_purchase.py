@@ -112,6 +112,15 @@ def test_a_retry_goes_on_where_the_first_try_was_stopped(lucca, run_dag, tmp_pat
         assert looks == [ids[5]]
 
 
+def test_another_run_knows_nothing_of_the_first(lucca, run_dag, tmp_path):
+    ids = lucca.closable_ids[:2]
+    reports = tmp_path / "report.json"
+    for outcome in ("closed", "already_closed"):
+        run_dag(new_dag("twice", ids, reports))
+        assert json.loads(reports.read_text())[outcome] == ids
+    assert [lucca.posts(purchase_id) for purchase_id in ids] == [2, 2]
+
+
 def test_ids_come_from_mapped_tasks_too(lucca, run_dag):
     ids = lucca.closable_ids[:3]
     with DAG("mapped_upstream", start_date=datetime.datetime(2026, 1, 1), schedule=None) as dag:

@@ -25,7 +25,8 @@ from typing import Any
 import pytest
 
 import lucca_provider
-from lucca_provider import exceptions
+from benchmarks.__main__ import WINDOW, _measures
+from lucca_provider import closing, exceptions
 from lucca_provider.closing import Check, Report, run
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.hooks.lucca import LuccaHook
@@ -213,6 +214,21 @@ def test_a_connection_is_read(block: Block, monkeypatch: pytest.MonkeyPatch) -> 
     assert tenant.requests_per_minute == (30 if "requests_per_minute" in extras else 45)
 
 
+@pytest.mark.parametrize("form", ["lucca:", "{"])
+def test_a_secrets_backend_holds_the_connection(form: str, tmp_path: Path) -> None:
+    (block,) = (block for block in SHELL if block.page == PAGES[0] and f"LUCCA_DEFAULT='{form}" in block.code)
+    connection = next(commands(block.code))[1].partition("=")[2]
+    file = tmp_path / "connections.json"
+    file.write_text(json.dumps({"lucca_default": json.loads(connection) if form == "{" else connection}))
+    read = "from lucca_provider.hooks.lucca import LuccaHook as H; print(H().base_url, H().tenant.api_key)"
+    said = shell(
+        f"python -c '{read}'",
+        AIRFLOW__SECRETS__BACKEND="airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        AIRFLOW__SECRETS__BACKEND_KWARGS=json.dumps({"connections_file_path": str(file)}),
+    )
+    assert said.splitlines()[-1] == "https://acme.ilucca.net your-api-key"
+
+
 def test_the_table_of_fields_is_that_of_the_form() -> None:
     fields = rows(page("docs/connection.md"), "## Field by field")
     relabelled = FIELD_BEHAVIOUR["relabeling"]
@@ -264,9 +280,7 @@ RUN_BY = {
     "make ui": ("tests/system/test_ui.py", '["make", "ui"]'),
     "make test": (".ci/run", "\nmake test "),
 }
-"""How a command for users begins; which file runs it, and where in there."""
-DEVELOPERS = ("benchmarks.md", "contributing.md")
-"""The pages with commands for the project's developers: of these it is only checked that they are there."""
+"""How a command begins; which file runs it, and where in there."""
 
 
 def shell(code: str, **environ: str) -> str:
@@ -291,13 +305,9 @@ def the_block(beginning: str) -> Block:
 @pytest.mark.parametrize("block", SHELL, ids=str)
 def test_every_command_is_run_somewhere(block: Block) -> None:
     for words in commands(block.code):
-        if block.page.name in DEVELOPERS:
-            developer_s = {"make": check_make, ".venv/3.3/bin/python": check_module}
-            developer_s[words[0]](words[1:])
-        else:
-            command = " ".join(words) + " "
-            ((file, there),) = (ran for beginning, ran in RUN_BY.items() if command.startswith(f"{beginning} "))
-            assert there in page(file)
+        command = " ".join(words) + " "
+        ((file, there),) = (ran for beginning, ran in RUN_BY.items() if command.startswith(f"{beginning} "))
+        assert there in page(file)
 
 
 def test_pip_installs_it(built: Path, tmp_path: Path) -> None:
@@ -347,11 +357,16 @@ def test_failed_closings_are_cleared_and_nothing_else(
 
 
 def test_commands_within_sentences_exist() -> None:
-    named = {found for file in PAGES for found in re.findall(r"`make ([^`]+)`", prose(file.read_text()))}
+    text = "".join(prose(file.read_text()) for file in PAGES)
+    named = set(re.findall(r"`make ([^`]+)`", text))
     assert {"demo", "test", "lint", "requirements"} <= named
     for words in named:
         check_make(shlex.split(words))
-    for words in {found for file in PAGES for found in re.findall(r"`airflow ([^`]+)`", prose(file.read_text()))}:
+    named = set(re.findall(r"`\.venv/3\.3/bin/python ([^`]+)`", text))
+    assert {"-m benchmarks", "-m pytest tests/unit/closing"} <= named
+    for words in named:
+        check_module(shlex.split(words))
+    for words in set(re.findall(r"`airflow ([^`]+)`", text)):
         if not words.startswith(("pools set --include-deferred", "dags test")):
             check_airflow(shlex.split(words))
 
@@ -398,6 +413,12 @@ def test_extras_that_are_named_exist() -> None:
     for file in PAGES:
         for text in re.findall(r"`(airflow-provider-lucca\[.*?\])`", file.read_text()):
             check_requirement(text)
+
+
+def test_the_extra_for_the_examples_is_what_the_readme_says() -> None:
+    (says,) = rows(page("README.md"), "| Extra")["airflow-provider-lucca[examples]"]
+    providers = re.findall(r"apache-airflow-providers-([\w-]+)", setup_cfg()["options.extras_require"]["examples"])
+    assert says.partition("the providers ")[2] == ", ".join(providers[:-1]) + f" and {providers[-1]}"
 
 
 def test_every_option_and_fault_of_the_sandbox_is_in_the_guide() -> None:
@@ -576,21 +597,36 @@ def test_the_map_of_the_readme_names_every_guide() -> None:
 # -- evidence --------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_readme_guarantees_has_tests_that_are_there() -> None:
-    shown = rows(page("docs/evidence.md"), "# Evidence")
-    guarantees = page("README.md").partition("## Guarantees")[2]
-    promised = re.findall(r"^- (\*\*.*?\.\*\*)", guarantees.partition("What happens when")[0], re.MULTILINE)
-    promised += [name for name in rows(guarantees, "| What") if name != "What"]
-    assert len(promised) == 12
-    assert {name.replace("`", "") for name in promised} <= {name.replace("`", "") for name in shown}
-    tests = set(
-        re.findall(r"def (test_\w+)", "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py")))
-    )
-    for name, (cell,) in shown.items():
-        if name != "The README says":
-            named = re.findall(r"`(test_\w+)`", cell)
-            assert named, name
-            assert set(named) <= tests, set(named) - tests
+EVIDENCE, _, NO_EVIDENCE = page("docs/evidence.md").partition("## What no test shows")
+SHOWN = [found for found in re.findall(r"^\| (.*) \| (.*) \|$", EVIDENCE, re.MULTILINE) if found[1] != "Shown by"]
+
+
+def claims(text: str) -> Iterator[str]:
+    """Return what a page says, piece by piece: the sentences of paragraphs and bullets, and the rows of tables."""
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", prose(text))
+    text = re.sub(r"^#+ .*$|^\|.*\n\|[-|]+\|$", "", text, flags=re.MULTILINE)
+    for block in re.split(r"\n\s*\n|\n(?=- |\|)", text):
+        if block.startswith("|"):
+            yield ", ".join(cell.strip() for cell in block.split("|") if cell.strip())
+        elif block.strip():
+            yield from re.split(r"(?<=\.) (?=[A-Z`*])", " ".join(block.removeprefix("- ").split()))
+
+
+def test_whatever_the_readme_says_is_quoted_once_and_nothing_else_is() -> None:
+    quoted = [quote for says, _ in SHOWN for quote in says.split("<br>")]
+    quoted += re.findall(r"^- (.*)$", NO_EVIDENCE, re.MULTILINE)
+    said = list(claims(page("README.md")))
+    for claim in said:
+        assert sum(claim.startswith(quote.removesuffix(" …")) for quote in quoted) == 1, claim
+    assert len(quoted) == len(said)
+
+
+def test_tests_and_benchmarks_that_are_named_are_there() -> None:
+    written = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    there = {f"`{name}`" for name in re.findall(r"def (test_\w+)", written)}
+    there |= {f"benchmark {letter}" for letters in _measures(WINDOW) for letter in letters}
+    for says, shown_by in SHOWN:
+        assert set(shown_by.split(", ")) <= there, says
 
 
 # -- docstrings ------------------------------------------------------------------------------------------------------
@@ -620,6 +656,30 @@ def test_public_modules_say_what_is_public() -> None:
     }
     # What users may import of the sandbox stands in its package.
     assert {name for name in silent if not name.startswith("sandbox.")} == set()
+
+
+NOT_PUBLIC = {"needs_documents", "tells_state", "pytest_configure"}
+"""What has no underscore and is nobody's to call: two helpers of the check, and what pytest looks for in a plugin."""
+
+
+def test_whatever_a_public_module_defines_is_public() -> None:
+    # A package says so of what its modules define and it hands on.
+    for module in public_modules():
+        defined = {
+            name
+            for name, thing in vars(module).items()
+            if callable(thing) and not name.startswith("_") and thing.__module__.startswith(module.__name__)
+        }
+        if hasattr(module, "__all__"):
+            assert defined - NOT_PUBLIC <= set(module.__all__), module.__name__
+
+
+def test_the_closing_hands_on_what_its_modules_define() -> None:
+    domain = [module for module in public_modules() if module.__name__.startswith(f"{closing.__name__}.")]
+    assert len(domain) == 9
+    handed_on = {name for module in domain for name in module.__all__ if callable(getattr(module, name))}
+    # A report's items are only known by their keys.
+    assert handed_on - {"Rejected", "Unresolved"} <= set(closing.__all__)
 
 
 @pytest.mark.parametrize(("module", "name"), list(public_names()))

@@ -153,6 +153,13 @@ def test_make_runs_on_the_lines_that_the_table_names() -> None:
         assert cells[0].endswith(f" to 3.{of_make(f'LAST_{line}')}")
 
 
+def test_ci_runs_what_the_readme_says() -> None:
+    found = re.search(r"^(?:.* )?CI runs (.*)\.$", page("README.md"), re.MULTILINE)
+    assert found
+    assert re.findall(r"`(make [a-z-]+)`", found[1]) == ["make test", "make test-quick", "make test-system"]
+    assert re.findall(r"\b(make test[a-z-]*)", page(".ci/run")) == re.findall(r"`(make [a-z-]+)`", found[1])
+
+
 def test_every_line_is_pinned() -> None:
     pins = {file.stem: file.read_text() for file in (ROOT / "requirements").glob("*.txt")}
     assert set(pins) == {*(f"airflow-{line}" for line in TABLE), "lowest", "quality"}

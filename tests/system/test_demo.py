@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from pathlib import Path
 
 from demo.deployment import ROOT
 
 
-def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why() -> None:
+def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why(tmp_path: Path) -> None:
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
     done = subprocess.run(
         ["make", "demo"],
         cwd=ROOT,
-        env=os.environ | {"COLUMNS": "300"},
+        env=os.environ | {"COLUMNS": "300", "HOME": str(home), "TMPDIR": str(temporary)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -29,3 +33,4 @@ def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why(
         "Stopped by the check in SQL, not sent to Lucca": "3",
     }
     assert re.search(r"invoice F\d+-\d+ of [\d-]+: confirmed, payment to pay", done.stdout)
+    assert [*home.iterdir(), *temporary.iterdir()] == []

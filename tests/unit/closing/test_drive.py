@@ -12,6 +12,7 @@ import pytest
 
 from lucca_provider.closing import Clock, ClosingRun, Driver, Kind, MemoryLedger, Step, Window
 from lucca_provider.exceptions import LuccaNotSentError, LuccaThrottledError
+from lucca_provider.hooks._tenant import DEFAULT_REQUESTS_PER_MINUTE, DEFAULT_WINDOW_SECONDS
 
 
 class FastClock(Clock):
@@ -32,32 +33,51 @@ class FastClock(Clock):
             self.time += seconds
 
 
+class CountingWindow(Window):
+    """A window that says how many requests are in flight."""
+
+    in_flight = 0
+
+    def sent(self) -> None:
+        super().sent()
+        self.in_flight += 1
+
+    def answered(self, now: float) -> None:
+        super().answered(now)
+        self.in_flight -= 1
+
+
+class InstantAnswers(FastClock):
+    """A fast clock on which an answer takes no time, however slow the threads are."""
+
+    def __init__(self, window: CountingWindow) -> None:
+        super().__init__()
+        self.window = window
+
+    def wait(self, calls: SimpleQueue[None], seconds: float | None) -> None:
+        super().wait(calls, None if self.window.in_flight else seconds)
+
+
 def new_run(count: int, limit: int = 45, **kwargs: Any) -> ClosingRun:
     return ClosingRun(range(1, count + 1), ledger=MemoryLedger(), window=Window(limit), **kwargs)
 
 
 def test_a_batch_is_driven_to_its_end_at_the_pace_of_the_limit():
-    class CountingWindow(Window):
-        in_flight = 0
-
-        def sent(self) -> None:
-            super().sent()
-            self.in_flight += 1
-
-        def answered(self, now: float) -> None:
-            super().answered(now)
-            self.in_flight -= 1
-
-    class InstantAnswers(FastClock):
-        def wait(self, calls: SimpleQueue[None], seconds: float | None) -> None:
-            # However slow the threads are, on this clock an answer takes no time.
-            super().wait(calls, None if window.in_flight else seconds)
-
-    clock, window = InstantAnswers(), CountingWindow(4)
+    window = CountingWindow(4)
+    clock = InstantAnswers(window)
     run = ClosingRun(range(1, 11), ledger=MemoryLedger(), window=window)
     assert Driver(run, lambda step: None, max_in_flight=3, clock=clock).drive() is None
     assert run.report()["closed"] == list(range(1, 11))
     assert clock.time - 1_000_000.0 == 120.0
+
+
+def test_a_thousand_closings_take_22_minutes_by_default():
+    window = CountingWindow(DEFAULT_REQUESTS_PER_MINUTE, DEFAULT_WINDOW_SECONDS)
+    clock = InstantAnswers(window)
+    run = ClosingRun(range(1, 1001), ledger=MemoryLedger(), window=window)
+    assert Driver(run, lambda step: None, max_in_flight=4, clock=clock).drive() is None
+    assert run.report()["closed"] == list(range(1, 1001))
+    assert 21.5 <= (clock.time - 1_000_000.0) / 60 <= 22.5
 
 
 @pytest.mark.parametrize("max_in_flight", [1, 3])

@@ -16,6 +16,7 @@ from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import ClosePurchaseOperator, _pack, _unpack
 from lucca_provider.sandbox import Sandbox
+from tests.conftest import AIRFLOW
 
 KEY = "a-key-that-must-not-be-seen"
 
@@ -39,10 +40,7 @@ class TaskInstance:
 class Store(dict):
     """Like Airflow's task state store."""
 
-    writes = 0
-
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        self.writes += 1
         self[key] = value
 
 
@@ -129,6 +127,18 @@ def test_a_refusal_stops_no_other_and_fails_for_good_with_id_and_reason(lucca):
     (rejected,) = ti.report["rejected"]
     assert rejected["id"] == refused
     assert rejected["status"] == 409
+
+
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow has a task state store from 3.3 on")
+def test_a_refused_purchase_is_left_alone_by_retries_and_tried_again_after_a_clear(lucca, monkeypatch):
+    monkeypatch.setattr("lucca_provider.closing.run.SETTLE_SECONDS", 0.0)
+    purchase_id = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
+    store = Store()
+    # Clearing raises the number of tries that there may be.
+    for try_number, max_tries, posts in ((1, 2, 1), (2, 2, 1), (3, 4, 2), (4, 4, 3)):
+        with pytest.raises(AirflowFailException, match="rejected by Lucca"):
+            run(new_operator(purchase_ids=purchase_id), TaskInstance(try_number, max_tries), task_state_store=store)
+        assert lucca.posts(purchase_id) == posts
 
 
 def test_a_purchase_that_was_closed_before_is_told_apart(lucca):
