@@ -6,12 +6,12 @@ import secrets
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import pytest
 
-from demo.deployment import ROOT, Deployment, free_ports
+from demo.deployment import ROOT, STOPS, Deployment, free_ports
 from lucca_provider.sandbox import Sandbox
 
 KEY = f"system/{secrets.token_hex(8)}+key="
@@ -22,8 +22,18 @@ KEY = f"system/{secrets.token_hex(8)}+key="
 DAGS = (ROOT / "dags", ROOT / "tests" / "system" / "dags")
 """The examples, and those that only tests need."""
 
-# What CI sends when it gives up. As after Ctrl-C, whatever was started is then ended and removed.
-signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+def stop(number: int, frame: object) -> NoReturn:
+    """Leave at a signal, once, as after Ctrl-C; nothing disturbs the end of what was started."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+for each in STOPS:
+    # What nohup ignores stays ignored.
+    if signal.getsignal(each) != signal.SIG_IGN:
+        signal.signal(each, stop)
 
 
 @pytest.hookimpl(wrapper=True)
