@@ -42,8 +42,10 @@ def postgresql() -> Iterator[str]:
     with _folder() as folder:
         (port,) = free_ports(1)
         password = secrets.token_hex(16)
-        (folder / "password").write_text(password)
-        superuser = ["--username=airflow", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}"]
+        file = folder / "password"
+        file.write_text(password)
+        _give(file)
+        superuser = ["--username=airflow", "--auth=scram-sha-256", f"--pwfile={file}"]
         _run(folder, "initdb", "--pgdata=data", *superuser, "--encoding=UTF8", "--no-locale", "--no-sync")
         settings = {
             "listen_addresses": "127.0.0.1",
@@ -98,12 +100,19 @@ def _ordinary_user() -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
+def _give(path: Path) -> None:
+    """Let the user have it that the servers run as."""
+    if user := _ordinary_user():
+        os.chown(path, user["user"], user["group"])
+
+
 @contextmanager
 def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="lucca-service-"))
+    # Where temporary files of root are, an ordinary user may not get to.
+    anyone_s = None if os.geteuid() else "/tmp"  # noqa: S108 - mkdtemp makes a private folder in there
+    folder = Path(tempfile.mkdtemp(prefix="lucca-service-", dir=anyone_s))
     try:
-        if user := _ordinary_user():
-            os.chown(folder, user["user"], user["group"])
+        _give(folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
