@@ -10,10 +10,11 @@ from demo.deployment import ROOT
 
 
 def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why() -> None:
+    foreign = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2", "PYTHONINSPECT": "1"}
     done = subprocess.run(
         ["make", "demo"],
         cwd=ROOT,
-        env=os.environ | {"COLUMNS": "300"},
+        env=os.environ | {"COLUMNS": "300"} | foreign,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
