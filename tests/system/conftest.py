@@ -14,8 +14,10 @@ import pytest
 from demo.deployment import ROOT, STOPS, Deployment, free_ports
 from lucca_provider.sandbox import Sandbox
 
-KEY = f"system/{secrets.token_hex(8)}+key="
-"""The API key of all tenants: found nowhere by chance, and different when it is percent-encoded."""
+PIECE = secrets.token_hex(8)
+"""What stands in the middle of the API key: found nowhere by chance, and the same however the key is written."""
+KEY = f"system/{PIECE}+key="
+"""The API key of all tenants, which is different when it is percent-encoded."""
 (FIXED_PORT,) = free_ports(1)
 """Where the tenant has to be that the connection ``lucca_environment`` leads to."""
 
