@@ -74,13 +74,13 @@ def _base64(piece: str) -> Iterator[str]:
 def _layers(text: str, *, decrypt: bool) -> Iterator[str]:
     """Return a text, and what is packed into it the way that Airflow, this provider or a web server packs things."""
     yield text
-    for token in re.findall(r"gAAAAA[\w=-]{90,}" if decrypt else r"(?!)", text):
+    for token in re.findall(r"gAAAAA[\w=-]{90,}" if decrypt else r"(?!)", text, re.ASCII):
         try:
             yield from _layers(Fernet(FERNET_KEY).decrypt(token.encode()).decode("latin-1"), decrypt=False)
         except InvalidToken:
             continue
     # Base64 of what zlib and gzip write.
-    for token in re.findall(r"(?:eJ|H4sI)[\w+/=-]{20,}", text):
+    for token in re.findall(r"(?:eJ|H4sI)[\w+/=-]{20,}", text, re.ASCII):
         try:
             yield zlib.decompress(base64.b64decode(token), wbits=32 + zlib.MAX_WBITS).decode("latin-1")
         except (binascii.Error, zlib.error):
