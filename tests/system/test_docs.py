@@ -1,4 +1,8 @@
-"""What the docs show for a shell of one's own, as it stands: it takes a port that two runs at once cannot both have."""
+"""
+What the docs show that needs more than a test of one process: a shell of one's own, and a person who approves.
+
+The shell's tenant takes a port that two runs at once cannot both have.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,18 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from demo.api import HTTP
-from demo.deployment import ROOT
+from demo.deployment import ROOT, Deployment
+from lucca_provider.sandbox import Sandbox
 from tests.integration.test_docs import SHELL, Block
+from tests.system.conftest import APPROVALS
+from tests.system.test_airflow import answer, assert_closed_once
 
 SERVED = [block for block in SHELL if block.code.startswith("python -m lucca_provider.sandbox")]
 PORT = 8765
@@ -64,3 +72,22 @@ def test_a_tenant_is_served_until_ctrl_c(free: None, block: Block) -> None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     assert str(count) == block.code.split("--purchases ")[1].split()[0]
+
+
+@pytest.mark.parametrize("block", APPROVALS, ids=str)
+def test_a_person_is_asked_and_approves(airflow: Deployment, serve: Callable[..., Sandbox], block: Block) -> None:
+    asked = sorted({int(number) for number in re.findall(r"\b10\d\b", block.code)})
+    lucca = serve(0)
+    for number in asked:
+        lucca.add_purchase(id=number)
+    run = airflow.api.trigger(re.findall(r'dag_id="(\w+)"', block.code)[0])
+    (task_id,) = re.findall(r'ApprovalOperator\(\s*task_id="(\w+)"', block.code)
+    run.wait_for_task(task_id, "deferred", "awaiting_input")
+    shown = airflow.api.get(f"{run.path}/taskInstances/{task_id}/-1/hitlDetails")
+    assert f"Close {len(asked)} purchases" in shown["subject"]
+    assert shown["body"] == ", ".join(map(str, asked))
+    assert not lucca.requests
+    answer(airflow, run, task_id)
+    assert run.wait() == "success"
+    assert run.xcom(task_id)["chosen_options"] == ["Approve"]
+    assert_closed_once(lucca, asked if "ClosePurchaseOperator" in block.code else [])
