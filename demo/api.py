@@ -48,9 +48,9 @@ class Api:
         """Delete something, if it is there."""
         self._call("DELETE", path, allowed=(404,))
 
-    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> Run:
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None, **more: str) -> Run:
         """Start a run of a DAG."""
-        run = self.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
+        run = self.post(f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}, **more})
         return Run(self, dag_id, run["dag_run_id"])
 
     def set_connection(self, conn_id: str, text: str) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from demo.deployment import ROOT, clean_environment
+from demo.deployment import ROOT, STOPS, clean_environment
 from lucca_provider.sandbox import Sandbox
 
 HOME = ROOT / ".airflow" / "demo"
@@ -45,7 +45,7 @@ RESULTS = {
 
 def main() -> int:
     """Run the demo; the exit status is 0 if the closing got to its end, whatever Lucca refused."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPS:
         signal.signal(number, stop)
     HOME.mkdir(parents=True, exist_ok=True)
     LOG.write_text("")
@@ -141,7 +141,7 @@ def ended_at_last(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 def stop(number: int, frame: object) -> NoReturn:
     """Leave at a signal, once; what is running is ended on the way out."""
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for each in STOPS:
         signal.signal(each, signal.SIG_IGN)
     print("\nStopping …", flush=True)
     sys.exit(128 + number)

@@ -19,17 +19,20 @@ Nothing of it is left after the ``with`` block. Another executor or database is 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -43,6 +46,8 @@ from demo.api import HTTP, Api, wait_until
 ROOT = Path(__file__).resolve().parents[1]
 USER, PASSWORD = "admin", secrets.token_urlsafe(9)
 FERNET_KEY = Fernet.generate_key().decode()
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask to leave: Ctrl-C, a CI that gives up, a terminal that is closed."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,8 @@ class Deployment:
 
     def __enter__(self) -> Deployment:
         self.home = Path(tempfile.mkdtemp(prefix="lucca-airflow-", dir=self._folder))
+        # Once more, should a signal interrupt it.
+        atexit.register(self._end)
         try:
             self._set_up()
             Deployment.running.append(self)
@@ -140,7 +147,7 @@ class Deployment:
 
     def kill(self, name: str) -> None:
         """Kill a part with all that it started, tasks too, as a machine that vanishes."""
-        self._kill({self._processes[name].pid})
+        self._kill(partial(self._is_in, {self._processes[name].pid}))
         self._processes[name].wait()
 
     def wait_until_healthy(self, *, seconds: float = 180) -> None:
@@ -164,7 +171,8 @@ class Deployment:
         title = f"airflow worker -- {task['id']}"
 
         def find() -> psutil.Process | None:
-            return next((member for member in self._members(self._sessions) if _title(member) == title), None)
+            members = self._members(partial(self._is_in, self._sessions))
+            return next((member for member in members if _title(member) == title), None)
 
         return wait_until(find, f"a process of {task['task_id']}", seconds=seconds)
 
@@ -255,29 +263,40 @@ class Deployment:
 
     def _end(self) -> None:
         """End all at once. Nothing of it is worth an orderly end, which takes a minute."""
-        self._kill(self._sessions)
+        self._kill(self._is_ours)
         for process in self._processes.values():
             process.wait()
         shutil.rmtree(self.home, ignore_errors=True)
         if self in Deployment.running:
             Deployment.running.remove(self)
+        atexit.unregister(self._end)
 
     def _log(self, name: str) -> Path:
         return self.home / "parts" / f"{name}.log"
 
-    def _kill(self, sessions: set[int]) -> None:
+    def _kill(self, which: Callable[[psutil.Process], bool]) -> None:
         # Again and again, for one that is killed may just have started another.
-        while members := list(self._members(sessions)):
+        while members := list(self._members(which)):
             for member in members:
                 with suppress(psutil.NoSuchProcess):
                     member.kill()
             psutil.wait_procs(members, timeout=5)
 
-    def _members(self, sessions: set[int]) -> Iterator[psutil.Process]:
+    def _members(self, which: Callable[[psutil.Process], bool]) -> Iterator[psutil.Process]:
         for process in psutil.process_iter():
-            with suppress(ProcessLookupError, psutil.NoSuchProcess):
-                if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
+            with suppress(ProcessLookupError, psutil.Error):
+                if which(process) and process.status() != psutil.STATUS_ZOMBIE:
                     yield process
+
+    def _is_in(self, sessions: set[int], process: psutil.Process) -> bool:
+        return os.getsid(process.pid) in sessions
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        """Tell whether a process is of this Airflow, also if a signal came before its session was noted."""
+        if self._is_in(self._sessions, process) or process.environ().get("AIRFLOW_HOME") == str(self.home):
+            return True
+        # Airflow writes the titles of its processes over their environments.
+        return process.cwd() == str(self.home) and process.exe() == psutil.Process().exe()
 
 
 def _title(process: psutil.Process) -> str:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from demo.demo import BLOCKED, amount, say, stop, write_candidates
-from demo.deployment import PASSWORD, ROOT, USER, Deployment
+from demo.deployment import PASSWORD, ROOT, STOPS, USER, Deployment
 from lucca_provider.sandbox import Sandbox
 
 SHARE = 10
@@ -26,7 +26,7 @@ SHARE = 10
 
 def main() -> int:
     """Run both until a signal ends them."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPS:
         signal.signal(number, stop)
     (ROOT / ".airflow").mkdir(exist_ok=True)
     say("Starting Airflow, all in .airflow; that takes half a minute …")

@@ -6,24 +6,39 @@ import secrets
 import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import pytest
 
-from demo.deployment import ROOT, Deployment, free_ports
+from demo.deployment import ROOT, STOPS, Deployment, free_ports
 from lucca_provider.sandbox import Sandbox
+from tests.integration.test_docs import PROGRAMS
 
-KEY = f"system/{secrets.token_hex(8)}+key="
-"""The API key of all tenants: found nowhere by chance, and different when it is percent-encoded."""
+PIECE = secrets.token_hex(8)
+"""What stands in the middle of the API key: found nowhere by chance, and the same however the key is written."""
+KEY = f"system/{PIECE}+key="
+"""The API key of all tenants, which is different when it is percent-encoded."""
 (FIXED_PORT,) = free_ports(1)
 """Where the tenant has to be that the connection ``lucca_environment`` leads to."""
 
 DAGS = (ROOT / "dags", ROOT / "tests" / "system" / "dags")
 """The examples, and those that only tests need."""
+APPROVALS = [block for block in PROGRAMS if "ApprovalOperator" in block.code]
+"""What the docs show of approvals, which tests without a whole Airflow only load."""
 
-# What CI sends when it gives up. As after Ctrl-C, whatever was started is then ended and removed.
-signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+def stop(number: int, frame: object) -> NoReturn:
+    """Leave at a signal, once, as after Ctrl-C; nothing disturbs the end of what was started."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+for each in STOPS:
+    # What nohup ignores stays ignored.
+    if signal.getsignal(each) != signal.SIG_IGN:
+        signal.signal(each, stop)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -36,10 +51,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 @pytest.fixture(scope="session")
-def airflow() -> Iterator[Deployment]:
-    """Start an Airflow with the example DAGs, those of the tests, LocalExecutor and SQLite."""
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Start an Airflow with the DAGs of the examples, the tests and the docs, LocalExecutor and SQLite."""
     connection = f"lucca://:{quote(KEY, safe='')}@127.0.0.1:{FIXED_PORT}/http"
-    with Deployment(environ={"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}, dags=DAGS) as deployment:
+    docs = tmp_path_factory.mktemp("docs")
+    for block in APPROVALS:
+        (docs / f"{block.page.stem}_{block.line}.py").write_text(block.code)
+    with Deployment(environ={"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}, dags=[*DAGS, docs]) as deployment:
         yield deployment
 
 

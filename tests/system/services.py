@@ -4,7 +4,8 @@ PostgreSQL and Redis of the tests' own, from Debian's packages or wherever else 
 .. code-block:: python
 
     with postgresql() as database, redis() as broker:
-        Deployment(environ={"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database, "AIRFLOW__CELERY__BROKER_URL": broker, …})
+        servers = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database.url, "AIRFLOW__CELERY__BROKER_URL": broker.url}
+        Deployment(environ=servers | …)
 
 Each lives in a temporary folder, listens on a free port of this machine alone, and runs as an ordinary user. Nothing of
 it is left after the ``with`` block.
@@ -22,6 +23,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +33,34 @@ from demo.deployment import free_ports
 PROGRAMS = ("initdb", "postgres", "pg_isready", "redis-server")
 
 
+@dataclass(frozen=True)
+class Service:
+    """
+    A server that runs.
+
+    :param url: its address
+    :param folder: where everything is that it writes
+    """
+
+    url: str
+    folder: Path
+
+
 def missing() -> list[str]:
     """Return the programs that this machine lacks."""
     return [name for name in PROGRAMS if _find(name) is None]
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """Start a PostgreSQL with one database, which is empty, and yield its address as SQLAlchemy and Airflow want it."""
+def postgresql() -> Iterator[Service]:
+    """Start a PostgreSQL with one database, which is empty, with an address as SQLAlchemy and Airflow want it."""
     with _folder() as folder:
         (port,) = free_ports(1)
         password = secrets.token_hex(16)
-        (folder / "password").write_text(password)
-        superuser = ["--username=airflow", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}"]
+        file = folder / "password"
+        file.write_text(password)
+        _give(file)
+        superuser = ["--username=airflow", "--auth=scram-sha-256", f"--pwfile={file}"]
         _run(folder, "initdb", "--pgdata=data", *superuser, "--encoding=UTF8", "--no-locale", "--no-sync")
         settings = {
             "listen_addresses": "127.0.0.1",
@@ -52,7 +69,6 @@ def postgresql() -> Iterator[str]:
             "max_connections": 200,
             # What a crash leaves is of no interest.
             "fsync": "off",
-            "synchronous_commit": "off",
             "full_page_writes": "off",
         }
         arguments = ["-D", "data", *(f"--{name}={value}" for name, value in settings.items())]
@@ -61,12 +77,12 @@ def postgresql() -> Iterator[str]:
             return not _run(folder, "pg_isready", "-h", "127.0.0.1", "-p", str(port), check=False)
 
         with _server(folder, "postgres", arguments, is_ready, end=signal.SIGQUIT):
-            yield f"postgresql+psycopg2://airflow:{password}@127.0.0.1:{port}/postgres"
+            yield Service(f"postgresql+psycopg2://airflow:{password}@127.0.0.1:{port}/postgres", folder)
 
 
 @contextmanager
-def redis() -> Iterator[str]:
-    """Start a Redis, and yield its address as Celery wants it."""
+def redis() -> Iterator[Service]:
+    """Start a Redis, with an address as Celery wants it, which writes down all that it is ever sent."""
     with _folder() as folder:
         (port,) = free_ports(1)
 
@@ -78,9 +94,10 @@ def redis() -> Iterator[str]:
             except OSError:
                 return False
 
-        arguments = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
+        record = ["--save", "", "--appendonly", "yes", "--appendfsync", "no", "--auto-aof-rewrite-percentage", "0"]
+        arguments = ["--bind", "127.0.0.1", "--port", str(port), *record, "--dir", str(folder)]
         with _server(folder, "redis-server", arguments, is_ready, end=signal.SIGTERM):
-            yield f"redis://127.0.0.1:{port}/0"
+            yield Service(f"redis://127.0.0.1:{port}/0", folder)
 
 
 def _find(name: str) -> str | None:
@@ -98,12 +115,19 @@ def _ordinary_user() -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
+def _give(path: Path) -> None:
+    """Let the user have it that the servers run as."""
+    if user := _ordinary_user():
+        os.chown(path, user["user"], user["group"])
+
+
 @contextmanager
 def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="lucca-service-"))
+    # Where temporary files of root are, an ordinary user may not get to.
+    anyone_s = None if os.geteuid() else "/tmp"  # noqa: S108 - mkdtemp makes a private folder in there
+    folder = Path(tempfile.mkdtemp(prefix="lucca-service-", dir=anyone_s))
     try:
-        if user := _ordinary_user():
-            os.chown(folder, user["user"], user["group"])
+        _give(folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -13,9 +13,9 @@ import pytest
 from demo.api import wait_until
 from demo.deployment import PARTS, Deployment, Part, free_ports
 from lucca_provider.sandbox import Sandbox
-from tests.system.conftest import DAGS, KEY
+from tests.system.conftest import DAGS, KEY, PIECE
 from tests.system.search import search
-from tests.system.services import missing, postgresql, redis
+from tests.system.services import Service, missing, postgresql, redis
 from tests.system.test_airflow import assert_closed_once
 from tests.system.test_secrets import FORMS, PLACES
 
@@ -42,15 +42,22 @@ WORKERS = {
 
 
 @pytest.fixture(scope="module")
-def celery() -> Iterator[Deployment]:
-    """Start an Airflow with two Celery workers, Redis and PostgreSQL."""
+def services() -> Iterator[tuple[Service, Service]]:
+    """Start PostgreSQL and Redis."""
     if lacking := missing():
         reason = f"this machine has no {', '.join(lacking)}: `make debian-packages` installs them, as root"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     with postgresql() as database, redis() as broker:
-        servers = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database, "AIRFLOW__CELERY__BROKER_URL": broker}
-        with Deployment(environ=SETTINGS | servers, parts=PARTS | WORKERS, dags=DAGS) as deployment:
-            yield deployment
+        yield database, broker
+
+
+@pytest.fixture(scope="module")
+def celery(services: tuple[Service, Service]) -> Iterator[Deployment]:
+    """Start an Airflow with two Celery workers, beside PostgreSQL and Redis."""
+    database, broker = services
+    servers = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database.url, "AIRFLOW__CELERY__BROKER_URL": broker.url}
+    with Deployment(environ=SETTINGS | servers, parts=PARTS | WORKERS, dags=DAGS) as deployment:
+        yield deployment
 
 
 @pytest.fixture
@@ -132,14 +139,20 @@ def test_a_worker_that_vanishes_costs_no_tenant_a_closing(
         assert len(looks) <= (IN_FLIGHT if tries[number] > 1 else 0)
 
 
-def test_the_key_is_nowhere(celery: Deployment, serve: Callable[..., list[Sandbox]]) -> None:
-    """After all the closings of this module, the last of them with an answer that makes the operator log at length."""
+def test_the_key_is_nowhere(
+    celery: Deployment, services: tuple[Service, Service], serve: Callable[..., list[Sandbox]]
+) -> None:
+    """
+    After all the closings of this module, the last of them with an answer that makes the operator log at length.
+
+    Nor is it in anything that PostgreSQL or Redis wrote, where also stands what is in no table or queue any more.
+    """
     tenants = serve(3)
     tenants[0].fail_next("html", purchase_id=tenants[0].purchase_ids[1])
     run = celery.api.trigger("close_tenants", {"work": work_for(tenants)})
     assert run.wait() == "success"
     assert "That is a web page, not the API" in run.log("close", map_index=0)
-    assert search(celery, KEY) == set()
+    assert search(celery, PIECE, *(service.folder for service in services)) == set()
 
 
 def test_a_marker_is_found_wherever_it_stands(celery: Deployment) -> None:
@@ -149,4 +162,13 @@ def test_a_marker_is_found_wherever_it_stands(celery: Deployment) -> None:
     # Other than LocalExecutor, a Celery worker does not repeat what its tasks log.
     places = set(PLACES) - {"parts"}
     for form in FORMS:
-        assert search(celery, f"planted/{form}+marker=") >= places
+        assert search(celery, f"{form}marker") >= places
+
+
+def test_a_marker_is_found_in_what_the_servers_wrote(celery: Deployment, services: tuple[Service, Service]) -> None:
+    database, broker = services
+    # A run's id is a part of the message to the worker.
+    run = celery.api.trigger("planted", dag_run_id="queuedmarker")
+    run.wait_for_task("plant", "deferred")
+    assert search(celery, "queuedmarker", broker.folder) >= {"appendonlydir"}
+    assert search(celery, "queuedmarker", database.folder) >= {"data"}

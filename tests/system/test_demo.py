@@ -14,10 +14,11 @@ def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why(
     home, temporary = tmp_path / "home", tmp_path / "tmp"
     home.mkdir()
     temporary.mkdir()
+    foreign = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "error", "PYTHONOPTIMIZE": "2", "PYTHONINSPECT": "1"}
     done = subprocess.run(
         ["make", "demo"],
         cwd=ROOT,
-        env=os.environ | {"COLUMNS": "300", "HOME": str(home), "TMPDIR": str(temporary)},
+        env=os.environ | {"COLUMNS": "300", "HOME": str(home), "TMPDIR": str(temporary)} | foreign,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,25 +1,46 @@
-"""What the docs show for a shell of one's own, as it stands: it takes a port that two runs at once cannot both have."""
+"""
+What the docs show that needs more than a test of one process: a shell of one's own, and a person who approves.
+
+The shell's tenant takes a port that two runs at once cannot both have.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import requests
 
-from demo.deployment import ROOT
+from demo.api import HTTP
+from demo.deployment import ROOT, Deployment
+from lucca_provider.sandbox import Sandbox
 from tests.integration.test_docs import SHELL, Block
+from tests.system.conftest import APPROVALS
+from tests.system.test_airflow import answer, assert_closed_once
 
 SERVED = [block for block in SHELL if block.code.startswith("python -m lucca_provider.sandbox")]
+PORT = 8765
+"""Where the sandbox is, if it is told nothing else."""
+
+
+@pytest.fixture
+def free() -> None:
+    """See that nobody has the port that the docs name."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", PORT)) == 0:
+            reason = f"somebody listens on port {PORT} already"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 @pytest.mark.parametrize("block", SERVED, ids=str)
-def test_a_tenant_is_served_until_ctrl_c(block: Block) -> None:
+def test_a_tenant_is_served_until_ctrl_c(free: None, block: Block) -> None:
     search = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     with subprocess.Popen(
         ["bash", "-euc", block.code],
@@ -31,17 +52,42 @@ def test_a_tenant_is_served_until_ctrl_c(block: Block) -> None:
         start_new_session=True,
         text=True,
     ) as process:
-        assert process.stdout
-        welcome = ""
-        while "Ctrl-C" not in welcome and (line := process.stdout.readline()):
-            welcome += line
-        address, key = re.findall(r"(?:Address|API key) +(\S+)", welcome)
-        count = requests.get(
-            f"{address}/cleemy-procurement/api/purchases",
-            params={"fields.root": "count"},
-            headers={"Authorization": f"lucca application={key}"},
-            timeout=30,
-        ).json()["count"]
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.communicate(timeout=20)[0] == "Stopped.\n"
+        try:
+            assert process.stdout
+            welcome = ""
+            while "Ctrl-C" not in welcome and (line := process.stdout.readline()):
+                welcome += line
+            told = re.findall(r"(?:Address|API key) +(\S+)", welcome)
+            assert len(told) == 2, f"{block.code}printed:\n{welcome}"
+            address, key = told
+            count = HTTP.get(
+                f"{address}/cleemy-procurement/api/purchases",
+                params={"fields.root": "count"},
+                headers={"Authorization": f"lucca application={key}"},
+                timeout=30,
+            ).json()["count"]
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.communicate(timeout=20)[0] == "Stopped.\n"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert str(count) == block.code.split("--purchases ")[1].split()[0]
+
+
+@pytest.mark.parametrize("block", APPROVALS, ids=str)
+def test_a_person_is_asked_and_approves(airflow: Deployment, serve: Callable[..., Sandbox], block: Block) -> None:
+    asked = sorted({int(number) for number in re.findall(r"\b10\d\b", block.code)})
+    lucca = serve(0)
+    for number in asked:
+        lucca.add_purchase(id=number)
+    run = airflow.api.trigger(re.findall(r'dag_id="(\w+)"', block.code)[0])
+    (task_id,) = re.findall(r'ApprovalOperator\(\s*task_id="(\w+)"', block.code)
+    run.wait_for_task(task_id, "deferred", "awaiting_input")
+    shown = airflow.api.get(f"{run.path}/taskInstances/{task_id}/-1/hitlDetails")
+    assert f"Close {len(asked)} purchases" in shown["subject"]
+    assert shown["body"] == ", ".join(map(str, asked))
+    assert not lucca.requests
+    answer(airflow, run, task_id)
+    assert run.wait() == "success"
+    assert run.xcom(task_id)["chosen_options"] == ["Approve"]
+    assert_closed_once(lucca, asked if "ClosePurchaseOperator" in block.code else [])

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from demo.api import Api, wait_until
+from demo.api import HTTP, Api, wait_until
 from demo.deployment import ROOT
 from tests.system.conftest import DAGS
 
@@ -87,17 +87,17 @@ def test_somebody_looks_around_and_leaves(
 ) -> None:
     process, printed = started
     assert not {"other", "airflow"} & {file.name for file in tmp_path.iterdir()}
-    assert "<title>Lucca sandbox</title>" in requests.get(printed["tenant"], timeout=30).text
+    assert "<title>Lucca sandbox</title>" in HTTP.get(printed["tenant"], timeout=30).text
     api = Api(printed["airflow"], user=printed["user"], password=printed["password"])
     dags = {dag["dag_id"]: dag["is_paused"] for dag in api.get("/dags")["dags"]}
     assert dags == dict.fromkeys((file.stem for file in DAGS[0].glob("*.py")), False)
     assert api.get("/dags/~/dagRuns")["dag_runs"] == []
 
     def counts() -> dict[str, int]:
-        answer = requests.get(f"{printed['tenant']}/_sandbox/state", timeout=30).json()
+        answer = HTTP.get(f"{printed['tenant']}/_sandbox/state", timeout=30).json()
         return dict(answer["counts"])
 
-    state = requests.get(f"{printed['tenant']}/_sandbox/state", timeout=30).json()
+    state = HTTP.get(f"{printed['tenant']}/_sandbox/state", timeout=30).json()
     chosen = [purchase["purchase_id"] for purchase in state["purchases"] if purchase["standing"] == "closable"][-2:]
     runs = [api.trigger(dag_id, {"purchase_ids": chosen} if "chosen" in dag_id else {}) for dag_id in CLOSED]
     assert {run.dag_id: run.wait() for run in runs} == dict.fromkeys(CLOSED, "success")
@@ -114,4 +114,4 @@ def test_somebody_looks_around_and_leaves(
     assert not home.exists()
     for address in (printed["airflow"], printed["tenant"]):
         with pytest.raises(requests.ConnectionError):
-            requests.get(address, timeout=5)
+            HTTP.get(address, timeout=5)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
+import re
 import zlib
 from datetime import datetime, timezone
 from urllib.parse import quote
@@ -17,15 +19,28 @@ FAR_AWAY = datetime(2100, 1, 1, tzinfo=timezone.utc).timestamp()
 
 def header(form: str) -> str:
     """Return what a request would carry, with a marker of its own for each form in the place of the key."""
-    return f"lucca application=planted/{form}+marker="
+    return f"lucca application=planted/{form}marker+key="
+
+
+def packed(data: bytes) -> str:
+    """Return bytes as text can hold them."""
+    return base64.b64encode(data).decode()
 
 
 PLANTED = {
     "plain": header("plain"),
-    "base64": base64.b64encode(header("base64").encode()).decode(),
+    "upper": header("upper").upper(),
+    "truncated": header("truncated").partition("=p")[2].rstrip("="),
     "percent": quote(header("percent"), safe=""),
-    "packed": base64.b64encode(zlib.compress(json.dumps(header("packed")).encode())).decode(),
+    "percentlower": re.sub("%..", lambda found: found[0].lower(), quote(header("percentlower"), safe="")),
+    "dotnet": header("dotnet").replace("+", "\\u002B"),
+    "html": header("html").replace("+", "&#43;"),
+    "hex": header("hex").encode().hex(),
+    "base64": packed(header("base64").encode()),
+    "zlib": packed(zlib.compress(json.dumps(header("zlib")).encode())),
+    "gzip": packed(gzip.compress(json.dumps(header("gzip")).encode())),
 }
+"""The marker in the forms that software gives to what it writes."""
 
 
 class Plant(BaseOperator):
