@@ -33,6 +33,9 @@ class Ledger(Protocol):
         :param entry: what takes the place of an earlier one
         """
 
+    def confirm(self) -> None:
+        """Raise if nothing can be written: what this process says of the purchases counts no longer."""
+
 
 class MemoryLedger:
     """
@@ -57,3 +60,6 @@ class MemoryLedger:
         :param entry: what takes the place of an earlier one
         """
         self._entries[purchase_id] = entry
+
+    def confirm(self) -> None:
+        """Do nothing: nobody else has this ledger."""

@@ -46,12 +46,12 @@ class TaskStateLedger:
         if started is None:
             started = {"complete": first_try}
             self._set(self._prefix, started)
-        self._complete = bool(started["complete"])
+        self._started = started
 
     @property
     def complete(self) -> bool:
         """Whether the ledger was there from the first try on, so that no entry means never sent."""
-        return self._complete
+        return bool(self._started["complete"])
 
     def read(self, purchase_id: int) -> Entry | None:
         """Return the entry of a purchase, or ``None``."""
@@ -61,6 +61,10 @@ class TaskStateLedger:
     def write(self, purchase_id: int, entry: Entry) -> None:
         """Keep an entry. Raises what the store raises."""
         self._set(self._key(purchase_id), dict(entry))
+
+    def confirm(self) -> None:
+        """Write once more what stands there: raises what the store raises, so in a try that Airflow has replaced."""
+        self._set(self._prefix, self._started)
 
     def _set(self, key: str, value: dict[str, Any]) -> None:
         self._store.set(key, value, retention=self._never_expire)

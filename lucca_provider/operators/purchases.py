@@ -199,13 +199,13 @@ class ClosePurchaseOperator(BaseOperator):
         try:
             moment = self._driver.drive()
         except BaseException:
-            push_result(self, context, run.report())
+            self._push_report(context, ledger, run.report())
             raise
         if moment is not None:
             # Should Airflow end the task while it waits, this is what the next one gets.
-            push_result(self, context, run.report())
+            self._push_report(context, ledger, run.report())
             self._leave_until(moment, {**run.carry(), "tenant": hook.base_url, "try": ti.try_number})
-        return self._finish(context, run)
+        return self._finish(context, ledger, run)
 
     def _read_arguments(self) -> tuple[list[int], str | None, str | None]:
         try:
@@ -249,14 +249,23 @@ class ClosePurchaseOperator(BaseOperator):
         self.log.info("%s purchases done. The tenant's limit is used up; leaving the worker meanwhile.", done)
         self.defer(trigger=LuccaWaitTrigger(moment, _pack(progress)), method_name="execute_complete")
 
-    def _finish(self, context: Context, run: ClosingRun) -> Report:
+    def _push_report(self, context: Context, ledger: Ledger, report: Report) -> None:
+        try:
+            ledger.confirm()
+        except Exception:
+            # Airflow would take it all the same, in the place of the report of the try that has taken over.
+            self.log.exception("This try may write nothing any more, so its report is only logged: %s", report)
+            return
+        push_result(self, context, report)
+
+    def _finish(self, context: Context, ledger: Ledger, run: ClosingRun) -> Report:
         report = run.report()
         self.log.info("Report: %s.", say_counts(report))
         if report["unresolved"]:
-            push_result(self, context, report)
+            self._push_report(context, ledger, report)
             raise LuccaUnresolvedError(_say_unresolved(report), retry_after=run.retry_after)
         if report["rejected"]:
-            push_result(self, context, report)
+            self._push_report(context, ledger, report)
             raise AirflowFailException(_say_rejected(report))
         return report
 

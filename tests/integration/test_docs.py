@@ -297,6 +297,12 @@ def shell(code: str, **environ: str) -> str:
     return done.stdout
 
 
+def table_of(command: str) -> list[dict[str, str]]:
+    """Return what a command of Airflow's shows, before which it may log."""
+    table: list[dict[str, str]] = json.loads(shell(f"{command} --output json").splitlines()[-1])
+    return table
+
+
 def the_block(beginning: str) -> Block:
     (found,) = (block for block in SHELL if block.code.startswith(beginning))
     return found
@@ -324,7 +330,7 @@ def test_a_connection_is_added_from_the_command_line(airflow_db: None) -> None:
     block = the_block("airflow connections add")
     try:
         shell(block.code)
-        (connection,) = json.loads(shell("airflow connections get lucca_default --output json"))
+        (connection,) = table_of("airflow connections get lucca_default")
     finally:
         shell("airflow connections delete lucca_default")
     assert (connection["conn_type"], connection["host"]) == ("lucca", "acme.ilucca.net")
@@ -335,7 +341,7 @@ def test_a_pool_is_made_and_told_to_count_deferred_tasks(airflow_db: None) -> No
     counted = []
     for block in blocks:
         shell(block.code)
-        (pool,) = json.loads(shell("airflow pools get lucca_acme --output json"))
+        (pool,) = table_of("airflow pools get lucca_acme")
         assert int(pool["slots"]) == 1
         counted.append(pool["include_deferred"])
     shell("airflow pools delete lucca_acme")

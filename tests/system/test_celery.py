@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
 import pytest
 
 from demo.api import wait_until
@@ -137,6 +139,35 @@ def test_a_worker_that_vanishes_costs_no_tenant_a_closing(
         looks = [request.purchase_id for request in lucca.requests if request.method == "GET"]
         assert None not in looks
         assert len(looks) <= (IN_FLIGHT if tries[number] > 1 else 0)
+
+
+def test_a_process_that_comes_back_after_it_was_given_up_begins_no_closing(
+    celery: Deployment, serve: Callable[..., list[Sandbox]]
+) -> None:
+    lucca = serve(40, latency=0.5)[0]
+    run = celery.api.trigger("close_tenants", {"work": work_for([lucca])})
+    wait_until(lambda: len(lucca.closings) >= 5, "five closings", seconds=120, every=0.05)
+    process = celery.task_process(run.task("close", 0))
+    # The task's supervisor, which says that it is alive, and the task: as on a machine that sleeps.
+    held_up = [process.parent(), process]
+    for one in held_up:
+        one.suspend()
+    assert run.wait(seconds=300) == "success"
+    assert run.task("close", 0)["try_number"] == 2
+    sent = posts_of(lucca)
+    assert set(sent) == set(lucca.purchase_ids)
+    for one in held_up:
+        one.resume()
+    psutil.wait_procs(held_up, timeout=60)
+    # Nothing new; only what had been on its way may have arrived, before or after.
+    assert not process.is_running()
+    assert set(posts_of(lucca)) == set(lucca.purchase_ids)
+    assert posts_of(lucca).total() <= len(lucca.purchase_ids) + IN_FLIGHT
+    assert run.xcom("close", map_index=0)["closed"] == lucca.purchase_ids
+
+
+def posts_of(lucca: Sandbox) -> Counter[int]:
+    return Counter(request.purchase_id for request in lucca.requests if request.method == "POST")
 
 
 def test_the_key_is_nowhere(

@@ -408,6 +408,30 @@ def test_a_task_that_cannot_begin_names_every_purchase_all_the_same(lucca, monke
     assert lucca.requests == []
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow has a task state store from 3.3 on")
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_try_that_was_replaced_leaves_the_report_of_its_successor_alone(lucca, logged, refused):
+    ids = lucca.purchase_ids[:3]
+    if refused:
+        lucca.set_purchase(ids[0], invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
+
+    class Replaced(Store):
+        writes = 0
+
+        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+            # With a refusal, it is replaced only when all is done.
+            if self.writes >= (7 if refused else 1):
+                raise OSError("404, there is no such try any more")
+            self.writes += 1
+            super().set(key, value, retention=retention)
+
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException if refused else LuccaUnresolvedError):
+        run(new_operator(purchase_ids=ids, max_in_flight=1), ti, task_state_store=Replaced())
+    assert "return_value" not in ti.pushed
+    assert f"its report is only logged: {{'closed': {ids[1:] if refused else []}" in logged()
+
+
 def test_while_it_waits_the_report_so_far_is_there(lucca, monkeypatch):
     """Airflow may end a task in that time, and then it comes back no more."""
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=3&requests_per_minute=3")

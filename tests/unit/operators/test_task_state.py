@@ -76,6 +76,16 @@ def test_a_store_that_was_empty_is_not_asked_about_each_purchase():
     assert store.reads == 1
 
 
+@pytest.mark.parametrize("first_try", [False, True])
+def test_to_confirm_it_writes_what_stands_there(first_try):
+    store = Store()
+    ledger = TaskStateLedger(store, tenant=TENANT, first_try=first_try)
+    before = dict(store.rows)
+    ledger.confirm()
+    assert len(store.written) == 2
+    assert store.rows == before
+
+
 def test_two_small_writes_a_purchase_under_url_safe_keys_none_of_which_grows():
     store = Store()
     for count in (10, 100):
