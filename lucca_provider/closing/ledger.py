@@ -33,8 +33,8 @@ class Ledger(Protocol):
         :param entry: what takes the place of an earlier one
         """
 
-    def confirm(self) -> None:
-        """Raise if nothing can be written: what this process says of the purchases counts no longer."""
+    def is_taken_over(self) -> bool:
+        """Say whether another process certainly goes on with it, so that what this one reports counts no longer."""
 
 
 class MemoryLedger:
@@ -61,5 +61,6 @@ class MemoryLedger:
         """
         self._entries[purchase_id] = entry
 
-    def confirm(self) -> None:
-        """Do nothing: nobody else has this ledger."""
+    def is_taken_over(self) -> bool:
+        """Return false: nobody else has this ledger."""
+        return False

@@ -223,7 +223,7 @@ class ClosingRun:
         if self.stopped is None:
             self._report_progress()
             what = self._choose()
-            if isinstance(what, Step) and self._intend(what):
+            if isinstance(what, Step) and self.stopped is None and self._intend(what):
                 self._in_flight.add(what)
                 self._window.sent()
                 return what

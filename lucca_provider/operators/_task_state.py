@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Any, Protocol
+
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from lucca_provider.closing import Entry
 
 __all__ = ["TaskStateLedger"]
+
+log = logging.getLogger(__name__)
+
+NOT_PRESENT = (404, 409, 410)
+"""What Airflow 3.3's execution API answers to a task process that it has given up."""
 
 
 class TaskStateStore(Protocol):
@@ -46,12 +54,12 @@ class TaskStateLedger:
         if started is None:
             started = {"complete": first_try}
             self._set(self._prefix, started)
-        self._started = started
+        self._complete = bool(started["complete"])
 
     @property
     def complete(self) -> bool:
         """Whether the ledger was there from the first try on, so that no entry means never sent."""
-        return bool(self._started["complete"])
+        return self._complete
 
     def read(self, purchase_id: int) -> Entry | None:
         """Return the entry of a purchase, or ``None``."""
@@ -62,9 +70,18 @@ class TaskStateLedger:
         """Keep an entry. Raises what the store raises."""
         self._set(self._key(purchase_id), dict(entry))
 
-    def confirm(self) -> None:
-        """Write once more what stands there: raises what the store raises, so in a try that Airflow has replaced."""
-        self._set(self._prefix, self._started)
+    def is_taken_over(self) -> bool:
+        """Try to write, and say whether Airflow refuses it as to a try that is not the present one any more."""
+        try:
+            # Under a key of its own: should the store have been emptied, then what was there must not come back.
+            self._set(f"{self._prefix}_report", {})
+        except AirflowRuntimeError as error:
+            detail = error.error.detail or {}
+            return detail.get("status_code") in NOT_PRESENT
+        except Exception:
+            # In doubt the report is worth more.
+            log.exception("Whether another try has taken over is not known.")
+        return False
 
     def _set(self, key: str, value: dict[str, Any]) -> None:
         self._store.set(key, value, retention=self._never_expire)

@@ -155,39 +155,17 @@ class ClosePurchaseOperator(BaseOperator):
     # -- the steps of a try --------------------------------------------------------------------------------------
 
     def _close(self, context: Context, progress: Mapping[str, Any] | None) -> Report:
-        ti = context["ti"]
         purchase_ids, comment, closing_date = self._read_arguments()
-        if progress is not None and progress.get("try") != ti.try_number:
-            # Airflow before 3.0 resumes a try whose scheduler or worker was lost as the next one, with what it knew at
-            # its last wait, and not what it did since then.
-            self.log.warning("What is known from the last wait is another try's. Looking before anything is sent.")
-            progress = None
         try:
-            hook = connect(self.lucca_conn_id)
-            push_link(context, hook)
-            ledger = self._ledger(context, tenant=hook.base_url, first_try=ti.try_number <= 1)
+            hook, ledger, run = self._begin(context, purchase_ids, progress)
+        except AirflowSkipException:
+            push_result(self, context, ClosingRun([], ledger=MemoryLedger(), window=Window(1)).report())
+            raise
         except Exception as error:
+            # After a wait there is a report that says more.
             if progress is None:
                 push_result(self, context, _not_begun(purchase_ids, error))
             raise
-        if not purchase_ids:
-            push_result(self, context, ClosingRun([], ledger=MemoryLedger(), window=Window(1)).report())
-            raise AirflowSkipException("There are no purchases to close.")
-        if progress is None:
-            self._announce(purchase_ids, hook)
-        elif (progress.get("version"), progress.get("tenant")) != (PROGRESS_VERSION, hook.base_url):
-            raise LuccaUnresolvedError(
-                "While this task waited, its connection was changed to another tenant or the provider to another "
-                "version. Nothing more was sent. The next try looks before it posts."
-            )
-        run = ClosingRun(
-            purchase_ids,
-            ledger=ledger,
-            window=Window(hook.tenant.requests_per_minute, hook.tenant.window_seconds),
-            on_outcome=partial(_count, hook.environment),
-            progress=progress,
-            retry_rejected=_was_cleared(ti, self.retries or 0),
-        )
         self._driver = Driver(
             run,
             partial(_perform, hook, comment, closing_date),
@@ -204,8 +182,41 @@ class ClosePurchaseOperator(BaseOperator):
         if moment is not None:
             # Should Airflow end the task while it waits, this is what the next one gets.
             self._push_report(context, ledger, run.report())
-            self._leave_until(moment, {**run.carry(), "tenant": hook.base_url, "try": ti.try_number})
+            self._leave_until(moment, {**run.carry(), "tenant": hook.base_url, "try": context["ti"].try_number})
         return self._finish(context, ledger, run)
+
+    def _begin(
+        self, context: Context, purchase_ids: list[int], progress: Mapping[str, Any] | None
+    ) -> tuple[LuccaHook, Ledger, ClosingRun]:
+        ti = context["ti"]
+        hook = connect(self.lucca_conn_id)
+        push_link(context, hook)
+        if not purchase_ids:
+            raise AirflowSkipException("There are no purchases to close.")
+        nothing_sent = ti.try_number <= 1
+        if progress is not None and progress.get("try") != ti.try_number:
+            # Airflow 2 resumes a try whose scheduler was lost as the next one, with what was known at the last wait:
+            # not what was done since then.
+            self.log.warning("What is known from the last wait is another try's. Looking before anything is sent.")
+            progress, nothing_sent = None, False
+        if progress is None:
+            self._announce(purchase_ids, hook)
+        elif (progress.get("version"), progress.get("tenant")) != (PROGRESS_VERSION, hook.base_url):
+            raise LuccaUnresolvedError(
+                "While this task waited, its connection was changed to another tenant or the provider to another "
+                "version. Nothing more was sent. The next try looks before it posts."
+            )
+        # Only now: a ledger that was begun counts as one that knows everything.
+        ledger = self._ledger(context, tenant=hook.base_url, first_try=nothing_sent)
+        run = ClosingRun(
+            purchase_ids,
+            ledger=ledger,
+            window=Window(hook.tenant.requests_per_minute, hook.tenant.window_seconds),
+            on_outcome=partial(_count, hook.environment),
+            progress=progress,
+            retry_rejected=_was_cleared(ti, self.retries or 0),
+        )
+        return hook, ledger, run
 
     def _read_arguments(self) -> tuple[list[int], str | None, str | None]:
         try:
@@ -250,13 +261,11 @@ class ClosePurchaseOperator(BaseOperator):
         self.defer(trigger=LuccaWaitTrigger(moment, _pack(progress)), method_name="execute_complete")
 
     def _push_report(self, context: Context, ledger: Ledger, report: Report) -> None:
-        try:
-            ledger.confirm()
-        except Exception:
-            # Airflow would take it all the same, in the place of the report of the try that has taken over.
-            self.log.exception("This try may write nothing any more, so its report is only logged: %s", report)
-            return
-        push_result(self, context, report)
+        if ledger.is_taken_over():
+            # Airflow would take it all the same, in the place of the other's report.
+            self.log.error("Another try has taken over, so the report of this one is only logged: %s", report)
+        else:
+            push_result(self, context, report)
 
     def _finish(self, context: Context, ledger: Ledger, run: ClosingRun) -> Report:
         report = run.report()

@@ -631,7 +631,7 @@ def test_a_ledger_that_cannot_be_read_ends_the_run_with_that_reason(in_doubt):
         def read(self, purchase_id: int) -> Any:
             if purchase_id == 2:
                 raise OSError("the API server is away")
-            return {"state": "sent", "at": T} if in_doubt else None
+            return {"state": "sent", "at": T - 100.0} if in_doubt else None
 
     run = new_run(1, 2, 3, ledger=Broken())
     if not in_doubt:

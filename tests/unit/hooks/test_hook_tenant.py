@@ -176,8 +176,10 @@ def test_the_first_and_the_last_port_are_ports(port: int) -> None:
         "jane:hunter2@acme.ilucca.net",
         "https://jane:hunter2 @acme/x",
         "lucca application=hunter2",
-        "hunter2-7b44-4d0f-9a56",
-        " hunter2/7b44+4d0f9a56= ",
+        "3f2a9c1e-7b44-4d0f-9a56-1b2c3d4e5f60?hunter2",
+        "https://3F2A9C1E-7B44-4D0F-9A56-1B2C3D4E5F60/hunter2",
+        "Authorization: 3f2a9c1e-7b44-4d0f-9a56-1b2c3d4e5f60 hunter2",
+        "3f2a9c1e7b444d0f9a561b2c3d4e5f60:hunter2",
     ],
 )
 def test_a_password_or_key_in_host_is_not_shown(host: str) -> None:

@@ -357,12 +357,16 @@ def test_a_connection_changed_to_another_tenant_meanwhile_is_told_and_nothing_is
         operator.execute(context)
     with Sandbox(purchases=30, states={"closable": 1}, api_key=KEY) as other:
         monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", other.connection_uri)
+        store = Store()
         with pytest.raises(LuccaUnresolvedError, match="changed to another tenant"):
-            operator.execute_complete(context, fire(deferred.value.trigger))
+            operator.execute_complete({**context, "task_state_store": store}, fire(deferred.value.trigger))
         assert other.requests == []
+        # A ledger that was begun by now would tell the next try that nothing was sent.
+        assert store == {}
 
 
-def test_another_try_does_not_go_on_from_what_an_earlier_one_knew_at_its_last_wait(lucca, monkeypatch):
+@pytest.mark.parametrize("try_number", [None, 2])
+def test_another_try_does_not_go_on_from_what_an_earlier_one_knew_at_its_last_wait(lucca, monkeypatch, try_number):
     """Airflow 2 resumes a try whose scheduler was lost, under the next number; what it did since is not known."""
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=3&requests_per_minute=3")
     operator = new_operator(purchase_ids=lucca.purchase_ids[:6], deferrable=True)
@@ -373,7 +377,13 @@ def test_another_try_does_not_go_on_from_what_an_earlier_one_knew_at_its_last_wa
     for purchase_id in closed_since:
         LuccaHook().close_purchase(purchase_id)
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
-    report = operator.execute_complete({"ti": TaskInstance(try_number=2)}, event)  # type: ignore[typeddict-item]
+    if not try_number:
+        # As before the try's number was kept.
+        progress = _unpack(event["progress"])
+        del progress["try"]
+        event["progress"] = _pack(progress)
+    ti: Any = TaskInstance(try_number=try_number or 1)
+    report = operator.execute_complete({"ti": ti}, event)  # type: ignore[typeddict-item]
     assert sorted(report["already_closed"]) == lucca.closed_ids[:5]
     assert [lucca.posts(purchase_id) for purchase_id in lucca.purchase_ids[:6]] == [1] * 6
 
@@ -399,7 +409,7 @@ def test_a_task_that_cannot_begin_names_every_purchase_all_the_same(lucca, monke
         context["task_state_store"] = Away()
     else:
         monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", broken["conn"])
-    ti = TaskInstance()
+    ti = TaskInstance(try_number=1)
     with pytest.raises(Exception):  # noqa: B017, PT011 - whatever Airflow says of it
         run(new_operator(purchase_ids=[3, 1]), ti, **context)
     assert [item["id"] for item in ti.report["unresolved"]] == [3, 1]
@@ -410,26 +420,48 @@ def test_a_task_that_cannot_begin_names_every_purchase_all_the_same(lucca, monke
 
 @pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow has a task state store from 3.3 on")
 @pytest.mark.parametrize("refused", [False, True])
-def test_a_try_that_was_replaced_leaves_the_report_of_its_successor_alone(lucca, logged, refused):
+@pytest.mark.parametrize("taken_over", [False, True])
+def test_a_report_takes_not_the_place_of_that_of_the_try_that_took_over(lucca, logged, refused, taken_over):
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse
+
     ids = lucca.purchase_ids[:3]
     if refused:
         lucca.set_purchase(ids[0], invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
+    status = {"status_code": 404 if taken_over else 503}
 
-    class Replaced(Store):
+    class Refusing(Store):
         writes = 0
 
         def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-            # With a refusal, it is replaced only when all is done.
+            # With a refusal of Lucca's only when all is done.
             if self.writes >= (7 if refused else 1):
-                raise OSError("404, there is no such try any more")
+                raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail=status))
             self.writes += 1
             super().set(key, value, retention=retention)
 
     ti = TaskInstance()
     with pytest.raises(AirflowFailException if refused else LuccaUnresolvedError):
-        run(new_operator(purchase_ids=ids, max_in_flight=1), ti, task_state_store=Replaced())
-    assert "return_value" not in ti.pushed
-    assert f"its report is only logged: {{'closed': {ids[1:] if refused else []}" in logged()
+        run(new_operator(purchase_ids=ids, max_in_flight=1), ti, task_state_store=Refusing())
+    closed = ids[1:] if refused else []
+    if taken_over:
+        assert "return_value" not in ti.pushed
+        assert f"only logged: {{'closed': {closed}" in logged()
+    else:
+        assert ti.report["closed"] == closed
+
+
+def test_a_task_that_cannot_go_on_after_a_wait_leaves_the_report_of_the_wait(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=3&requests_per_minute=3")
+    operator = new_operator(purchase_ids=lucca.purchase_ids, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        run(operator)
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", "lucca://acme.ilucca.net")
+    for try_number in (1, 2):
+        ti: Any = TaskInstance(try_number=try_number)
+        with pytest.raises(AirflowFailException, match="Password"):
+            operator.execute_complete({"ti": ti}, fire(deferred.value.trigger))
+        assert ti.pushed == {}
 
 
 def test_while_it_waits_the_report_so_far_is_there(lucca, monkeypatch):

@@ -15,6 +15,8 @@ if AIRFLOW < (3, 3):
     pytest.skip("Airflow has a task state store from 3.3 on", allow_module_level=True)
 
 from airflow.sdk import NEVER_EXPIRE
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+from airflow.sdk.execution_time.comms import ErrorResponse
 
 from lucca_provider.operators._task_state import TaskStateLedger
 
@@ -76,14 +78,38 @@ def test_a_store_that_was_empty_is_not_asked_about_each_purchase():
     assert store.reads == 1
 
 
-@pytest.mark.parametrize("first_try", [False, True])
-def test_to_confirm_it_writes_what_stands_there(first_try):
+def refusal(status: int) -> AirflowRuntimeError:
+    return AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": status}))
+
+
+@pytest.mark.parametrize(
+    ("error", "taken_over"),
+    [
+        (None, False),
+        (refusal(404), True),
+        (refusal(409), True),
+        (refusal(410), True),
+        (refusal(500), False),
+        (AirflowRuntimeError(ErrorResponse(error=ErrorType.GENERIC_ERROR)), False),
+        (OSError("away"), False),
+    ],
+)
+def test_another_try_has_taken_over_only_where_airflow_says_so(error, taken_over):
+    class Refusing(Store):
+        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+            if error and len(self.written) == 1:
+                raise error
+            super().set(key, value, retention=retention)
+
+    assert TaskStateLedger(Refusing(), tenant=TENANT, first_try=True).is_taken_over() is taken_over
+
+
+def test_to_ask_whether_another_try_has_taken_over_does_not_bring_an_emptied_store_back():
     store = Store()
-    ledger = TaskStateLedger(store, tenant=TENANT, first_try=first_try)
-    before = dict(store.rows)
-    ledger.confirm()
-    assert len(store.written) == 2
-    assert store.rows == before
+    ledger = TaskStateLedger(store, tenant=TENANT, first_try=True)
+    store.rows.clear()
+    assert not ledger.is_taken_over()
+    assert not TaskStateLedger(store, tenant=TENANT, first_try=False).complete
 
 
 def test_two_small_writes_a_purchase_under_url_safe_keys_none_of_which_grows():
