@@ -249,7 +249,7 @@ class _Purchases:
                 failed += 1
             else:
                 failed = 0
-                silent = silent + 1 if problem else 0
+                silent += bool(problem)
             if problem:
                 self.problems[purchase_id] = problem
             if failed >= STREAK or (silent >= STREAK and not self.found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -26,7 +27,9 @@ def entries() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("function", "change"), sorted(set(entries())))
 def test_what_a_surviving_mutant_changes_is_still_there(function: str, change: str) -> None:
     source = source_of(function)
-    assert f"def {function.rpartition('.')[2]}(" in source
+    *of_class, name = function.split(".")[2:]
+    assert f"def {name}(" in source
+    assert all(re.search(rf"^class {one}\b", source, re.MULTILINE) for one in of_class)
     if change:
         lines = {" ".join(line.split()) for line in source.splitlines()}
         assert any(f"{change} + ".startswith(f"- {line} + ") for line in lines if line)

@@ -361,6 +361,13 @@ def test_a_key_that_sees_nothing_ends_it_early(tenant):
     assert [item["id"] for item in found["unknown"]] == list(range(1, 1001))
 
 
+def test_as_many_single_reads_as_pages_are_left_are_made_in_their_place():
+    everything = [purchase(number) for number in range(1, 22)]
+    lucca = Lucca(everything, size=10)
+    assert check(lucca, [*range(1, 11), 20, 21])["closable"] == [*range(1, 11), 20, 21]
+    assert [request for request in lucca.requests if request != "documents"] == ["purchases", 20, 21]
+
+
 def test_unknown_ids_among_known_ones_are_all_told():
     lucca = Lucca([purchase(1)])
     found = check(lucca, range(1, 21))

@@ -247,8 +247,9 @@ def test_documents_that_were_all_looked_for_need_not_add_up():
     assert find(purchase(**billed(120)), document(**amount("free"))) == CLOSABLE
 
 
-def test_documents_that_come_to_less_than_was_billed_hint_at_hidden_ones():
-    found = find(purchase(**billed(120)), document(**amount(90)), document(**amount(-40)))
+@pytest.mark.parametrize("credit", [amount(-40), {**amount(40), "type": "CreditNote"}])
+def test_documents_that_come_to_less_than_was_billed_hint_at_hidden_ones(credit):
+    found = find(purchase(**billed(120)), document(**credit), document(**amount(90)))
     assert reasons(found, "unknown") == [
         "120.00 were billed for it, but the documents to be seen come to 90.00 at most"
     ]
