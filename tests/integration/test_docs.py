@@ -322,7 +322,7 @@ def test_pip_installs_it(built: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks):
         target = tmp_path / str(number)
         # From what was built just now, and without what it needs: tests/integration/test_packaging.py sees to that.
-        shell(block.code, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(built), PIP_NO_DEPS="1", PIP_TARGET=str(target))
+        shell(block.code, PIP_NO_INDEX="1", PIP_FIND_LINKS=built.as_uri(), PIP_NO_DEPS="1", PIP_TARGET=str(target))
         assert (target / "lucca_provider" / "get_provider_info.py").is_file()
 
 

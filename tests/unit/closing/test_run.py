@@ -594,6 +594,10 @@ def ledger_of(complete: bool = True, **entries: Any) -> MemoryLedger:
     return ledger
 
 
+def test_nobody_takes_over_a_ledger_in_memory():
+    assert not MemoryLedger().is_taken_over()
+
+
 def test_purchases_with_an_outcome_are_not_asked_about_again():
     rejection = {"status": 409, "title": "t", "detail": "d"}
     entries: dict[str, Any] = {
