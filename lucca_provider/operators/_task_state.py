@@ -6,8 +6,6 @@ import hashlib
 import logging
 from typing import Any, Protocol
 
-from airflow.sdk.exceptions import AirflowRuntimeError
-
 from lucca_provider.closing import Entry
 
 __all__ = ["TaskStateLedger"]
@@ -42,10 +40,12 @@ class TaskStateLedger:
     """
 
     def __init__(self, store: TaskStateStore, *, tenant: str, first_try: bool) -> None:
-        # Only where the store exists does Airflow have this name.
+        # Only where the store exists does Airflow have these names.
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+        from airflow.sdk.exceptions import AirflowRuntimeError
 
         self._never_expire = NEVER_EXPIRE
+        self._airflows_answer = AirflowRuntimeError
         self._store = store
         # Short, and safe in an address, as Airflow 3.3.0 wants its keys.
         self._prefix = f"lucca_{hashlib.sha256(tenant.lower().encode()).hexdigest()[:12]}"
@@ -75,7 +75,7 @@ class TaskStateLedger:
         try:
             # Under a key of its own: should the store have been emptied, then what was there must not come back.
             self._set(f"{self._prefix}_report", {})
-        except AirflowRuntimeError as error:
+        except self._airflows_answer as error:
             detail = error.error.detail or {}
             return detail.get("status_code") in NOT_PRESENT
         except Exception:
