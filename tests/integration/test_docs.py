@@ -283,12 +283,16 @@ RUN_BY = {
 """How a command begins; which file runs it, and where in there."""
 
 
+def shell_environ() -> dict[str, str]:
+    """Return the environment of a shell that finds the programs of this Python first."""
+    return os.environ | {"PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))}
+
+
 def shell(code: str, **environ: str) -> str:
-    """Run a block in a shell that finds the programs of this Python first, and return what it printed."""
-    search = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    """Run a block in such a shell, and return what it printed."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code],
-        env=os.environ | {"PATH": search} | environ,
+        env=shell_environ() | environ,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -11,17 +11,15 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from demo.api import HTTP
 from demo.deployment import ROOT, Deployment
 from lucca_provider.sandbox import Sandbox
-from tests.integration.test_docs import SHELL, Block
+from tests.integration.test_docs import SHELL, Block, shell_environ
 from tests.system.conftest import APPROVALS
 from tests.system.test_airflow import answer, assert_closed_once
 
@@ -41,11 +39,10 @@ def free() -> None:
 
 @pytest.mark.parametrize("block", SERVED, ids=str)
 def test_a_tenant_is_served_until_ctrl_c(free: None, block: Block) -> None:
-    search = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     with subprocess.Popen(
         ["bash", "-euc", block.code],
         cwd=ROOT,
-        env=os.environ | {"PATH": search},
+        env=shell_environ(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
