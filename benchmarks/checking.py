@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from benchmarks.table import Row
-from lucca_provider.closing import Rules, check_purchases
+from lucca_provider.checking import Rules, check_purchases
 from lucca_provider.hooks.lucca import LuccaHook
-from lucca_provider.operators._checking import HookSource
 from lucca_provider.sandbox import Sandbox
 from lucca_provider.sandbox.api import ROOT
+from lucca_provider.tasks.checking import HookSource
 
 PURCHASES = 1000
 DOCUMENTS = 3

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 import requests  # noqa: TID253 - no DAG file imports this
 
 from benchmarks.tenants import Tenant
-from lucca_provider.closing import ClosingRun, Driver, MemoryLedger, Report, Step, Window
+from lucca_provider.closing import ClosingRun, Driver, MemoryLedger, Report, Step
 from lucca_provider.hooks.lucca import LuccaHook
+from lucca_provider.limits import Window
 
 NO_LIMIT = 1_000_000
 

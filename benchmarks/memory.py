@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from lucca_provider.closing import Clock, ClosingRun, Driver, MemoryLedger, Window, parse_purchase_ids
+from lucca_provider.closing import ClosingRun, Driver, MemoryLedger
+from lucca_provider.inputs import parse_purchase_ids
+from lucca_provider.limits import Clock, Window
 
 
 class SimulatedClock(Clock):

@@ -22,7 +22,6 @@ from typing import Any
 
 from lucca_provider.closing.ledger import Ledger
 from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED, Outcome, Report, build_report
-from lucca_provider.closing.window import Window
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaError,
@@ -33,14 +32,12 @@ from lucca_provider.exceptions import (
     LuccaRefusedError,
     LuccaThrottledError,
 )
+from lucca_provider.limits import Window
+from lucca_provider.reading.states import CLOSED_STATE, OPEN_STATES
 
 __all__ = ["PROGRESS_VERSION", "ClosingRun", "Kind", "Page", "Pause", "Step"]
 
 log = logging.getLogger(__name__)
-
-OPEN_STATES = frozenset({"Created", "Processing", "Ongoing", "Denied", "Cancelled"})
-"""States of a purchase that is not closed. One that is in neither list is unknown, never taken for open."""
-CLOSED_STATE = "Closed"
 
 SETTLE_SECONDS = 5.0
 """Lucca aborts a request after 5 seconds, so a GET after that sees the effect of one whose answer was lost."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from lucca_provider.closing import InvalidInputError, ListPage
+from lucca_provider.checking import ListPage
 from lucca_provider.exceptions import LuccaInDoubtError
+from lucca_provider.inputs import InvalidInputError
 
 __all__ = ["PAGE_SIZE", "Query", "has_id", "read_items", "read_pages", "read_query", "read_token"]
 

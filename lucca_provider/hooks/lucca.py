@@ -12,15 +12,8 @@ from airflow.providers.common.compat.sdk import BaseHook
 from urllib3.exceptions import HTTPError
 
 from lucca_provider import __version__
-from lucca_provider.closing import (
-    ListPage,
-    Pacer,
-    Page,
-    Window,
-    parse_closing_date,
-    parse_comment,
-    parse_purchase_ids,
-)
+from lucca_provider.checking import ListPage
+from lucca_provider.closing import Page
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaError,
@@ -33,6 +26,8 @@ from lucca_provider.hooks._answers import check_answer, explain_failure, read_bo
 from lucca_provider.hooks._lists import PAGE_SIZE, Query, has_id, read_items, read_pages, read_query, read_token
 from lucca_provider.hooks._session import build_session
 from lucca_provider.hooks._tenant import Tenant
+from lucca_provider.inputs import parse_closing_date, parse_comment, parse_purchase_ids
+from lucca_provider.limits import Pacer, Window
 
 try:
     from airflow.sdk.log import mask_secret

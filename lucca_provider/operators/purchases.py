@@ -20,30 +20,25 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from lucca_provider.checking import Check, Unknown
 from lucca_provider.closing import (
     PROGRESS_VERSION,
-    Check,
     ClosingRun,
     Driver,
-    InvalidInputError,
     Kind,
     Ledger,
     MemoryLedger,
     Outcome,
     Report,
     Step,
-    Unknown,
-    Window,
-    parse_closing_date,
-    parse_comment,
-    parse_purchase_ids,
-    parse_states,
 )
-from lucca_provider.closing.run import CLOSED_STATE, OPEN_STATES
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
+from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_comment, parse_purchase_ids, parse_states
+from lucca_provider.limits import Window
 from lucca_provider.links.lucca import LuccaInvoicesLink
-from lucca_provider.operators._checking import read_arguments, say_open
-from lucca_provider.operators._common import connect, push_link, push_result, say_counts, say_listed
+from lucca_provider.reading.states import KNOWN_STATES
+from lucca_provider.tasks.checking import read_arguments, say_open
+from lucca_provider.tasks.common import connect, push_link, push_result, say_counts, say_listed
 
 if TYPE_CHECKING:
     import datetime
@@ -58,8 +53,6 @@ LEAVE_AFTER = 1 / 6
 """Share of the window from which a deferrable task leaves its worker: 10 of 60 seconds. Coming back costs a few."""
 KILLED = "the task was killed"
 MAX_IN_FLIGHT = 32
-KNOWN_STATES = OPEN_STATES | {CLOSED_STATE}
-"""``state`` of a purchase, as Lucca documents it."""
 
 
 class ClosePurchaseOperator(BaseOperator):
@@ -249,7 +242,7 @@ class ClosePurchaseOperator(BaseOperator):
         store = context.get("task_state_store") if self.durable else None
         if store is None:
             return MemoryLedger(complete=first_try)
-        from lucca_provider.operators._task_state import TaskStateLedger
+        from lucca_provider.tasks.store import TaskStateLedger
 
         return TaskStateLedger(store, tenant=tenant, first_try=first_try)
 

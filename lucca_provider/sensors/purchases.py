@@ -19,8 +19,8 @@ from airflow.providers.common.compat.sdk import (
 
 from lucca_provider.exceptions import LuccaError, LuccaThrottledError, LuccaUnresolvedError
 from lucca_provider.links.lucca import LuccaInvoicesLink
-from lucca_provider.operators._checking import read_arguments, say_open
-from lucca_provider.operators._common import connect, push_link, say_counts, say_listed
+from lucca_provider.tasks.checking import read_arguments, say_open
+from lucca_provider.tasks.common import connect, push_link, say_counts, say_listed
 
 if TYPE_CHECKING:
     import datetime

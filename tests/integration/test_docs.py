@@ -27,7 +27,8 @@ import pytest
 import lucca_provider
 from benchmarks.__main__ import WINDOW, _measures
 from lucca_provider import closing, exceptions
-from lucca_provider.closing import Check, Report, run
+from lucca_provider.checking import Check
+from lucca_provider.closing import Report, run
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import (
@@ -514,7 +515,7 @@ def test_reasons_that_are_named_are_in_the_code() -> None:
     assert len(table) > 10
     source = inspect.getsource(run) + "".join(
         (ROOT / "lucca_provider" / file).read_text()
-        for file in ("closing/drive.py", "operators/purchases.py", "hooks/_answers.py", "hooks/_tenant.py")
+        for file in ("closing/driver.py", "operators/purchases.py", "hooks/_answers.py", "hooks/_tenant.py")
     )
     for reason in reasons_in(table):
         assert reason.replace("Lucca answered 401", "Lucca answered {status}") in source, reason
@@ -524,7 +525,7 @@ def test_every_reason_to_stop_is_in_the_table() -> None:
     known = reasons_in(rows(page("docs/deploying.md"), "## What to do with `unresolved`"))
     stops = [
         "".join(part.value for part in ast.walk(call.args[0]) if isinstance(part, ast.Constant))
-        for file in ("closing/run.py", "closing/drive.py", "operators/purchases.py")
+        for file in ("closing/run.py", "closing/driver.py", "operators/purchases.py")
         for call in ast.walk(ast.parse((ROOT / "lucca_provider" / file).read_text()))
         if isinstance(call, ast.Call) and ast.unparse(call.func).endswith(".stop") and call.args
     ]

@@ -27,7 +27,7 @@ import requests
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from lucca_provider import __version__
-from lucca_provider.closing import Clock, InvalidInputError, Pacer, Rules, Window
+from lucca_provider.checking import Rules
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaConfigurationError,
@@ -41,8 +41,10 @@ from lucca_provider.exceptions import (
 )
 from lucca_provider.get_provider_info import FIELD_BEHAVIOUR
 from lucca_provider.hooks.lucca import POOL_SIZE, LuccaHook
-from lucca_provider.operators._checking import Arguments
+from lucca_provider.inputs import InvalidInputError
+from lucca_provider.limits import Clock, Pacer, Window
 from lucca_provider.sandbox import Sandbox
+from lucca_provider.tasks.checking import Arguments
 from tests.integration.scripted_server import DROP, HANG, RESET, Answer, ScriptedServer, drip, http, then_close
 
 KEY = "b5c1-4f7e-KEY"

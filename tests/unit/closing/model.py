@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
 
-from lucca_provider.closing import ClosingRun, Kind, Ledger, MemoryLedger, Page, Pause, Step, Window
+from lucca_provider.closing import ClosingRun, Kind, Ledger, MemoryLedger, Page, Pause, Step
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaError,
@@ -19,6 +19,7 @@ from lucca_provider.exceptions import (
     LuccaRefusedError,
     LuccaThrottledError,
 )
+from lucca_provider.limits import Window
 
 ABORTED_AFTER = 5.0
 """Lucca finishes a request in that time or aborts it."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.closing import PROGRESS_VERSION, ClosingRun, Kind, MemoryLedger, Outcome, Page, Pause, Step, Window
+from lucca_provider.closing import PROGRESS_VERSION, ClosingRun, Kind, MemoryLedger, Outcome, Page, Pause, Step
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaForbiddenError,
@@ -17,6 +17,7 @@ from lucca_provider.exceptions import (
     LuccaRefusedError,
     LuccaThrottledError,
 )
+from lucca_provider.limits import Window
 
 T = 1_000_000.0
 REFUSED = LuccaRefusedError("409", status=409, title="Open invoices", detail="669", errors={"date": ["too late"]})

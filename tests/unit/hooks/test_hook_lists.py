@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lucca_provider.closing import InvalidInputError
 from lucca_provider.exceptions import LuccaForbiddenError, LuccaInDoubtError
 from lucca_provider.hooks import _lists
 from lucca_provider.hooks._lists import read_items, read_pages, read_query
+from lucca_provider.inputs import InvalidInputError
 
 
 def items(*ids: int, **fields: Any) -> dict[str, Any]:

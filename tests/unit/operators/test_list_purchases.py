@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from lucca_provider.closing import ListPage
+from lucca_provider.checking import ListPage
 from lucca_provider.exceptions import LuccaAccessError, LuccaForbiddenError
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import ListPurchasesOperator

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.closing import ClosingRun, Driver, MemoryLedger, Window
+from lucca_provider.closing import ClosingRun, Driver, MemoryLedger
+from lucca_provider.limits import Window
 from tests.conftest import AIRFLOW
 
 if AIRFLOW < (3, 3):
@@ -18,7 +19,7 @@ from airflow.sdk import NEVER_EXPIRE
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
-from lucca_provider.operators._task_state import TaskStateLedger
+from lucca_provider.tasks.store import TaskStateLedger
 
 TENANT = "https://acme.ilucca.net"
 

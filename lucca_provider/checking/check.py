@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
-from lucca_provider.closing.readiness import Finding, Rules, find_readiness, needs_documents, tells_state
-from lucca_provider.closing.run import STREAK
+from lucca_provider.checking.readiness import Finding, Rules, find_readiness, needs_documents, tells_state
 from lucca_provider.exceptions import (
     LuccaError,
     LuccaForbiddenError,
@@ -24,6 +23,8 @@ __all__ = ["Blocked", "Check", "ListPage", "Source", "Unknown", "check_purchases
 
 log = logging.getLogger(__name__)
 
+STREAK = 5
+"""Purchases in a row that could not be read, after which the others are not asked for."""
 LISTED_FROM = 3
 """Purchases from which the list is tried first. Its first page, of up to 1000, tells whether it is worth going on."""
 

@@ -13,13 +13,7 @@ import numpy as np
 import pendulum
 import pytest
 
-from lucca_provider.closing import (
-    InvalidInputError,
-    parse_closing_date,
-    parse_comment,
-    parse_purchase_ids,
-    parse_states,
-)
+from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_comment, parse_purchase_ids, parse_states
 
 
 class Lazy(Sequence):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lucca_provider.closing import Finding, Rules, find_readiness
+from lucca_provider.checking import Finding, Rules, find_readiness
 
 CONFORMITY_STATES = ["ToReview", "PendingBreakdown", "Confirmed", "Litigation", "Discarded", "Removed", "Bypassed"]
 PAYMENT_STATES = ["None", "ToPay", "UnderReview", "Emitting", "Paid", "OnHold", "Rejected", "Cancelled"]

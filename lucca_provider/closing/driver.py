@@ -4,51 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from lucca_provider.closing.run import ClosingRun, Pause, Step
 from lucca_provider.exceptions import LuccaError, LuccaInDoubtError
+from lucca_provider.limits import Clock
 
-__all__ = ["Clock", "Driver"]
+__all__ = ["Driver"]
 
 log = logging.getLogger(__name__)
-
-
-class Clock:
-    """
-    Wall-clock time that never goes back: the moments of one process mean something to the next one.
-
-    Setting the system's clock while the process runs changes nothing.
-    """
-
-    def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
-
-    def now(self) -> float:
-        """Return seconds since the epoch."""
-        return time.monotonic() + self._offset
-
-    def wait(self, calls: SimpleQueue[None], seconds: float | None) -> None:
-        """
-        Wait for a call, but not too long.
-
-        :param calls: where the call arrives
-        :param seconds: how long at most; ``None`` for however long it takes
-        """
-        with suppress(Empty):
-            calls.get(timeout=seconds)
-
-    def sleep(self, seconds: float) -> None:
-        """
-        Let time pass.
-
-        :param seconds: how much
-        """
-        time.sleep(seconds)
 
 
 class Driver:

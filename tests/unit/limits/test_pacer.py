@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lucca_provider.closing import Clock, Pacer, Window
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaConfigurationError,
@@ -25,6 +24,7 @@ from lucca_provider.exceptions import (
     LuccaRefusedError,
     LuccaThrottledError,
 )
+from lucca_provider.limits import Clock, Pacer, Window
 
 T = 1_000_000.0
 IN_DOUBT = LuccaInDoubtError("500")

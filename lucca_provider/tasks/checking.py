@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from lucca_provider.closing import (
-    Check,
-    InvalidInputError,
-    ListPage,
-    Rules,
-    check_purchases,
-    parse_closing_date,
-    parse_purchase_ids,
-    parse_states,
-)
+from lucca_provider.checking import Check, ListPage, Rules, check_purchases
+from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_purchase_ids, parse_states
 
 if TYPE_CHECKING:
     from lucca_provider.hooks.lucca import LuccaHook

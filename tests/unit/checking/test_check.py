@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lucca_provider.closing import Check, ListPage, Rules, check_purchases
+from lucca_provider.checking import Check, ListPage, Rules, check_purchases
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaError,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from lucca_provider.closing.run import CLOSED_STATE, OPEN_STATES
+from lucca_provider.reading.states import CLOSED_STATE, OPEN_STATES
 
 __all__ = ["Finding", "Rules", "find_readiness"]
 

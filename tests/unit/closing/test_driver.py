@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.closing import Clock, ClosingRun, Driver, Kind, MemoryLedger, Step, Window
+from lucca_provider.closing import ClosingRun, Driver, Kind, MemoryLedger, Step
 from lucca_provider.exceptions import LuccaNotSentError, LuccaThrottledError
 from lucca_provider.hooks._tenant import DEFAULT_REQUESTS_PER_MINUTE, DEFAULT_WINDOW_SECONDS
+from lucca_provider.limits import Clock, Window
 
 
 class FastClock(Clock):

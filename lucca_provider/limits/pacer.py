@@ -7,14 +7,20 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from lucca_provider.closing.drive import Clock
-from lucca_provider.closing.run import MAX_LOOKS, MAX_PAUSE, MAX_THROTTLED
-from lucca_provider.closing.window import Window
 from lucca_provider.exceptions import LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError
+from lucca_provider.limits.clock import Clock
+from lucca_provider.limits.window import Window
 
 __all__ = ["Pacer"]
 
 log = logging.getLogger(__name__)
+
+MAX_LOOKS = 4
+"""Reads in a row without a clear answer."""
+MAX_PAUSE = 600.0
+"""Seconds that are waited at once at Lucca's word."""
+MAX_THROTTLED = 600.0
+"""Seconds with nothing but 429."""
 
 Answer = TypeVar("Answer")
 

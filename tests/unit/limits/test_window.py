@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lucca_provider.closing import Window
+from lucca_provider.limits import Window
 
 
 def full(limit: int, *answers: float) -> Window:

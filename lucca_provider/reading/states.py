@@ -1,0 +1,12 @@
+"""The states of a purchase, as Lucca documents them."""
+
+from __future__ import annotations
+
+__all__ = ["CLOSED_STATE", "KNOWN_STATES", "OPEN_STATES"]
+
+CLOSED_STATE = "Closed"
+"""The only documented sign that a purchase is closed."""
+OPEN_STATES = frozenset({"Created", "Processing", "Ongoing", "Denied", "Cancelled"})
+"""States of a purchase that is not closed. A state in neither is unknown, never taken for open."""
+KNOWN_STATES = OPEN_STATES | {CLOSED_STATE}
+"""All states of a purchase that Lucca documents."""

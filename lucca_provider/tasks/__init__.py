@@ -1,0 +1,1 @@
+"""What the tasks share, operators and sensors alike: their connection, arguments, results and Airflow's store."""
