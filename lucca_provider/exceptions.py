@@ -11,6 +11,7 @@
     │   └── LuccaNotFoundError    404: missing, or not visible to this key
     ├── LuccaAccessError          401, a redirect, HTML, an untrusted certificate: nothing else will work either
     ├── LuccaInDoubtError         no answer, a broken one, 408 or 5xx: it may or may not have happened
+    │   └── LuccaUnclearError     a whole answer with a success that is no clear yes
     └── LuccaUnresolvedError      a batch ended with purchases of which it is not known whether they are closed
 """
 
@@ -29,6 +30,7 @@ __all__ = [
     "LuccaNotSentError",
     "LuccaRefusedError",
     "LuccaThrottledError",
+    "LuccaUnclearError",
     "LuccaUnresolvedError",
 ]
 
@@ -44,6 +46,7 @@ class LuccaError(Exception):
     :param errors: ``errors`` of Lucca's problem details: field name to list of messages
     :param purchase_id: the purchase that the request was about
     :param retry_after: seconds that Lucca asked to wait
+    :param web_page: whether a web page answered instead of the API
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class LuccaError(Exception):
         errors: Mapping[str, Sequence[str]] | None = None,
         purchase_id: int | None = None,
         retry_after: float | None = None,
+        web_page: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -64,6 +68,7 @@ class LuccaError(Exception):
         self.errors = dict(errors or {})
         self.purchase_id = purchase_id
         self.retry_after = retry_after
+        self.web_page = web_page
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default rebuilds from `args` alone and would lose the keyword-only facts.
@@ -100,6 +105,10 @@ class LuccaAccessError(LuccaError):
 
 class LuccaInDoubtError(LuccaError):
     """The request was sent, but nobody knows whether it took effect. Ask for the state before repeating it."""
+
+
+class LuccaUnclearError(LuccaInDoubtError):
+    """A whole answer with a 2xx that is no clear yes: text, a web page, another status. No sign of a sick server."""
 
 
 class LuccaUnresolvedError(LuccaError):

@@ -288,7 +288,7 @@ class LuccaHook(BaseHook):
     def _pages(self, path: str, what: str, query: Query) -> Iterator[ListPage]:
         def fetch(params: Mapping[str, Any]) -> Any:
             call = partial(self._call, "GET", path, what=what, params=params, session=self._paced_session)
-            return self.pacer.read(call)
+            return self.pacer.call(call, repeat_in_doubt=True)
 
         return read_pages(fetch, query, what=what)
 

@@ -1,4 +1,4 @@
-"""The pacer: makes reads one after another within the tenant's limit, and repeats those without a clear answer."""
+"""The pacer: makes single calls one after another within the tenant's rate limit."""
 
 from __future__ import annotations
 
@@ -7,29 +7,23 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from lucca_provider.exceptions import LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError
+from lucca_provider.exceptions import LuccaError, LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError
 from lucca_provider.limits.clock import Clock
+from lucca_provider.limits.health import MAX_READS, Health, backoff
 from lucca_provider.limits.window import Window
 
 __all__ = ["Pacer"]
 
 log = logging.getLogger(__name__)
 
-MAX_LOOKS = 4
-"""Reads in a row without a clear answer."""
-MAX_PAUSE = 600.0
-"""Seconds that are waited at once at Lucca's word."""
-MAX_THROTTLED = 600.0
-"""Seconds with nothing but 429."""
-
 Answer = TypeVar("Answer")
 
 
 class Pacer:
     """
-    Makes reads, which may be repeated: a closing is never made through this.
+    Makes calls of Lucca's API, each as soon as the limit allows.
 
-    Several threads may use one; their reads go out one after another.
+    Several threads may use one; their calls go out one after another.
 
     :param window: the tenant's rate limit
     :param clock: where the time comes from
@@ -40,39 +34,40 @@ class Pacer:
         self._clock = clock or Clock()
         self._lock = threading.Lock()
 
-    def read(self, perform: Callable[[], Answer]) -> Answer:
+    def call(self, perform: Callable[[], Answer], *, repeat_in_doubt: bool) -> Answer:
         """
-        Make a read as soon as the limit allows, and again if it got no clear answer.
+        Make a call, and repeat it only where that can do no harm.
 
-        A 429 is waited out as Lucca asks, for up to ten minutes in all. Other failures are tried four times.
+        A 429 is waited for as :class:`~lucca_provider.limits.health.Throttle` says, up to ten minutes in all. A
+        request that certainly was not sent is tried four times, and so is one without a clear answer if it may be
+        repeated.
 
         :param perform: makes one request
-        :return: what it returned
+        :param repeat_in_doubt: whether the call may be repeated although it may have taken effect: for reads only
+        :return: what ``perform`` returned
         :raises LuccaError: what ``perform`` raised last
         """
+        repeated = (LuccaInDoubtError, LuccaNotSentError) if repeat_in_doubt else (LuccaNotSentError,)
         with self._lock:
-            failures, throttled_since = 0, None
+            health, failures = Health(), 0
             while True:
                 try:
                     return self._once(perform)
-                except LuccaThrottledError as error:
+                except LuccaError as error:
                     now = self._clock.now()
-                    throttled_since = now if throttled_since is None else throttled_since
-                    wait = 10.0 if error.retry_after is None else max(error.retry_after, 1.0)
-                    if now + wait - throttled_since > MAX_THROTTLED:
+                    wait = 0.0
+                    if isinstance(error, repeated):
+                        failures += 1
+                        wait = backoff(failures)
+                    elif not isinstance(error, LuccaThrottledError):
                         raise
-                except (LuccaInDoubtError, LuccaNotSentError) as error:
-                    failures += 1
-                    wait = max(0.5 * 2**failures, error.retry_after or 0.0)
-                    if failures >= MAX_LOOKS or wait > MAX_PAUSE:
+                    if health.take(error, now) is not None or failures >= MAX_READS:
                         raise
-                if wait > 1:
-                    log.info("No clear answer yet; waiting %.0f s.", wait)
-                self._clock.sleep(wait)
+                    self._clock.sleep(max(wait, health.ready_at - now))
 
     def _once(self, perform: Callable[[], Answer]) -> Answer:
         while (room := self._window.room_at(now := self._clock.now())) is not None and room > now:
-            log.info("The tenant's limit is used up; waiting %.0f s.", room - now)
+            log.info("Rate limit used up; resuming in %.0f s.", room - now)
             self._clock.sleep(room - now)
         self._window.sent()
         try:

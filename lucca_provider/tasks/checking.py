@@ -76,7 +76,7 @@ class HookSource:
         self._hook = hook
 
     def purchase(self, purchase_id: int) -> Mapping[str, Any]:
-        return self._hook.pacer.read(partial(self._hook.get_purchase, purchase_id))
+        return self._hook.pacer.call(partial(self._hook.get_purchase, purchase_id), repeat_in_doubt=True)
 
     def purchase_pages(self) -> Iterator[ListPage]:
         return self._hook.purchase_pages()

@@ -1,0 +1,292 @@
+"""
+Health: what one answer says about the whole run, whichever purchase it was about.
+
+It says whether to go on, to wait, to send one request at a time, to probe the host first, or to stop. This is the only
+place that knows how a 429 is waited for; the run and every single call of the hook follow it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lucca_provider.exceptions import (
+    LuccaAccessError,
+    LuccaForbiddenError,
+    LuccaInDoubtError,
+    LuccaNotFoundError,
+    LuccaNotSentError,
+    LuccaRefusedError,
+    LuccaThrottledError,
+    LuccaUnclearError,
+)
+
+__all__ = ["MAX_READS", "MAX_WAIT", "Access", "Health", "Outage", "Stop", "Throttle", "backoff"]
+
+log = logging.getLogger(__name__)
+
+MAX_READS = 4
+"""Reads in a row without a clear answer, for one purchase or one page."""
+MAX_WAIT = 600.0
+"""Seconds of waiting that Lucca may ask for in a row; what goes beyond is left to the task's retry."""
+MAX_FAILURES = 10
+"""Requests in a row without a clear answer, whatever they were about: the server is down."""
+DEFAULT_WAIT = 10.0
+"""Seconds to wait after a 429 that does not say how long."""
+STREAK = 5
+"""403s in a row, with nothing achieved, that say more about the key than about purchases."""
+
+
+def backoff(failures: int) -> float:
+    """
+    Return the seconds before something is read again.
+
+    :param failures: reads in a row without a clear answer
+    """
+    return 2.0 ** (failures - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """
+    Nothing more is to be sent.
+
+    :param reason: why, for the report
+    :param retry_after: seconds that Lucca asked to wait, if that is why
+    """
+
+    reason: str
+    retry_after: float | None = None
+
+
+@dataclass(slots=True)
+class Throttle:
+    """
+    How a 429 is waited for: as long as Lucca asks, up to :data:`MAX_WAIT` of such waiting in a row.
+
+    What counts is the waiting that was asked for, not the time that passed: a busy worker queue uses up nothing.
+    """
+
+    pauses: int = 0
+    """Pauses in a row; the 429s of one burst make one."""
+    waited: float = 0.0
+    """Seconds of waiting that these pauses come to."""
+    until: float = 0.0
+    """When the pause is over."""
+
+    def take(self, error: LuccaThrottledError, now: float) -> Stop | None:
+        """
+        Begin a pause, or go on with the one that a burst has begun.
+
+        :param error: the 429
+        :param now: when it came
+        """
+        if now >= self.until:
+            self.pauses += 1
+        asked = error.retry_after
+        # A server that always asks for no time at all is still given more and more.
+        wait = DEFAULT_WAIT if asked is None else max(asked, min(2.0 ** (self.pauses - 1), 60.0))
+        until = now + wait
+        more = until - max(now, self.until)
+        if self.waited + more > MAX_WAIT:
+            return Stop(_throttled_for(self.waited, wait), retry_after=wait)
+        if more > 0:
+            self.waited, self.until = self.waited + more, until
+            log.info("Rate limit of the tenant used up (429); waiting %.0f s.", until - now)
+        return None
+
+    def clear(self) -> None:
+        """Take note of any other answer: the pauses were not in a row."""
+        self.pauses, self.waited = 0, 0.0
+
+
+def _throttled_for(waited: float, wait: float) -> str:
+    if waited:
+        return (
+            f"Lucca answered only 429 through {waited:.0f} s of waiting: other clients use up the tenant's rate limit"
+        )
+    return f"Lucca's rate limit is used up (429), and it asks to wait {wait:.0f} s"
+
+
+@dataclass(slots=True)
+class Outage:
+    """How often in a row nobody gave a clear answer: no connection, no answer, a broken one, 408 or 5xx."""
+
+    failures: int = 0
+    """In a row; those of one burst count once."""
+    until: float = 0.0
+    """When the next request may be sent."""
+
+    def take(self, error: LuccaInDoubtError | LuccaNotSentError, now: float) -> Stop | None:
+        """
+        Count a failure, and wait longer after each.
+
+        :param error: what came instead of an answer
+        :param now: when it came, or when the request was given up
+        """
+        if now >= self.until:
+            self.failures += 1
+        if self.failures >= MAX_FAILURES:
+            return Stop(f"{self.failures} requests in a row got no clear answer; the last: {error}")
+        wait = max(min(0.5 * 2 ** (self.failures - 2), 8.0) if self.failures > 1 else 0.0, error.retry_after or 0.0)
+        if wait > MAX_WAIT:
+            return Stop(f"Lucca does not answer as it should, and asks to wait {wait:.0f} s", retry_after=wait)
+        if now + wait > self.until:
+            self.until = now + wait
+            if wait >= 1:
+                log.info("No clear answer (%s in a row); next request in %.0f s.", self.failures, wait)
+        return None
+
+    def clear(self) -> None:
+        """Take note of a clear answer."""
+        self.failures = 0
+
+
+@dataclass(slots=True)
+class Access:
+    """
+    What is known of the host and the key.
+
+    Until the API has given one clear answer, a 404 or a web page may mean a wrong host. It decides nothing then: a
+    probe is due.
+    """
+
+    proven: bool = False
+    """Whether something at this host has answered as Lucca's API does."""
+    probe_due: bool = False
+    """Whether nothing else may be sent before a probe has answered."""
+    forbidden_reads: int = 0
+    """403s in a row to readings; -1 once anything was read."""
+    forbidden_closings: int = 0
+    """403s in a row to closings; -1 once anything was closed."""
+
+    def is_undecided(self, answer: object) -> bool:
+        """
+        Say whether an answer may come from a wrong host.
+
+        :param answer: a value, or an error
+        """
+        return not self.proven and (isinstance(answer, LuccaNotFoundError) or getattr(answer, "web_page", False))
+
+    def take(self, answer: object) -> None:
+        """
+        Learn from an answer about the host.
+
+        :param answer: a value, or an error
+        """
+        if self.is_undecided(answer):
+            self.probe_due = True
+        elif not isinstance(answer, Exception) or isinstance(answer, LuccaRefusedError):
+            self.proven, self.probe_due = True, False
+
+    def take_probe(self, answer: object) -> Stop | None:
+        """
+        Learn from the answer to a probe.
+
+        :param answer: a value, or an error that is neither a 429 nor an outage
+        """
+        if self.is_undecided(answer) or isinstance(answer, LuccaUnclearError):
+            return Stop(f"nothing there answers as Lucca Invoices: check the connection's Tenant (host) ({answer})")
+        self.take(answer)
+        return None
+
+    def take_reading(self, answer: object) -> Stop | None:
+        """
+        Count 403s to readings.
+
+        :param answer: what came of reading one purchase
+        """
+        self.forbidden_reads, stop = _streak(self.forbidden_reads, answer, "view purchases")
+        return stop
+
+    def take_closing(self, answer: object) -> Stop | None:
+        """
+        Count 403s to closings.
+
+        :param answer: what came of one closing
+        """
+        right = "manage invoices and payments of approved purchases"
+        self.forbidden_closings, stop = _streak(self.forbidden_closings, answer, right)
+        return stop
+
+
+def _streak(count: int, answer: object, right: str) -> tuple[int, Stop | None]:
+    if not isinstance(answer, Exception):
+        return -1, None
+    if count < 0 or not isinstance(answer, LuccaRefusedError):
+        return count, None
+    count = count + 1 if isinstance(answer, LuccaForbiddenError) else 0
+    if count < STREAK:
+        return count, None
+    why = f"{count} requests in a row were refused with 403: the API key's role lacks the right to {right} ({answer})"
+    return count, Stop(why)
+
+
+@dataclass(slots=True)
+class Health:
+    """The three together."""
+
+    throttle: Throttle = field(default_factory=Throttle)
+    outage: Outage = field(default_factory=Outage)
+    access: Access = field(default_factory=Access)
+
+    def take(self, answer: object, now: float) -> Stop | None:
+        """
+        Learn from any answer.
+
+        :param answer: a value, or an error
+        :param now: when it came, or when the request was given up
+        :return: why nothing more may be sent, if so
+        """
+        if isinstance(answer, LuccaThrottledError):
+            return self.throttle.take(answer, now)
+        self.throttle.clear()
+        # A whole answer with a success is no sign of a sick server, whatever it says.
+        if isinstance(answer, (LuccaInDoubtError, LuccaNotSentError)) and not isinstance(answer, LuccaUnclearError):
+            return self.outage.take(answer, now)
+        self.outage.clear()
+        if isinstance(answer, LuccaAccessError):
+            return Stop(str(answer))
+        self.access.take(answer)
+        return None
+
+    @property
+    def ready_at(self) -> float:
+        """When the next request may be sent; a moment in the past if at once."""
+        return max(self.throttle.until, self.outage.until)
+
+    @property
+    def careful(self) -> bool:
+        """Whether requests go out one at a time, until one has been answered well."""
+        return self.throttle.pauses > 0 or self.outage.failures > 1
+
+    def carry(self) -> list[float]:
+        """Return what the process that goes on after a wait must know, as JSON."""
+        throttle, outage, access = self.throttle, self.outage, self.access
+        return [
+            throttle.pauses,
+            throttle.waited,
+            throttle.until,
+            outage.failures,
+            outage.until,
+            access.proven,
+            access.probe_due,
+            access.forbidden_reads,
+            access.forbidden_closings,
+        ]
+
+    @classmethod
+    def restore(cls, carried: Sequence[float], now: float) -> Health:
+        """
+        Go on with what :meth:`carry` returned.
+
+        :param now: the present moment; the other process may have had another clock, so no pause is longer than one
+            that Lucca may ask for
+        """
+        pauses, waited, until, failures, outage, proven, probe_due, reads, closings = carried
+        return cls(
+            Throttle(int(pauses), waited, min(until, now + MAX_WAIT)),
+            Outage(int(failures), min(outage, now + MAX_WAIT)),
+            Access(bool(proven), bool(probe_due), int(reads), int(closings)),
+        )
