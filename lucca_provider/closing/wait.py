@@ -1,0 +1,128 @@
+"""
+What a run must remember over a wait and the journal does not tell.
+
+Without it a run need not end: its counts would begin anew with every deferral. It counts for the same try only, and is
+written as the journal's last record, or into the deferral's event where there is no store.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lucca_provider.closing.purchase import MAX_SENDS, SETTLE_SECONDS, Purchase
+from lucca_provider.closing.report import Decision, Outcome
+from lucca_provider.limits import MAX_READS, Health, backoff
+from lucca_provider.reading.lists import PURCHASES, ListReader
+
+__all__ = ["Wait"]
+
+
+@dataclass(slots=True)
+class Wait:
+    """
+    A record for a wait. Moments are seconds of the clock of whoever wrote it.
+
+    :param window: moments of the requests that still count for the limit
+    :param health: see :class:`~lucca_provider.limits.health.Health`
+    :param reader: how far the list was read; ``None`` if it cannot be used
+    :param singly: whether the unread purchases are those that the list did not tell
+    :param purchases: what is known of purchases that are not decided, in the order in which they are closed
+    :param unresolved: the outcomes that the journal does not keep
+    """
+
+    window: list[float]
+    health: Health
+    reader: ListReader | None
+    singly: bool
+    purchases: dict[int, Purchase]
+    unresolved: dict[int, Decision]
+
+    def carry(self) -> dict[str, Any]:
+        """Return it as JSON, as small as is easy: a page's readings share their moment, and reasons repeat."""
+        opened: dict[tuple[float, float], list[int]] = {}
+        others: list[list[Any]] = []
+        for purchase_id, known in self.purchases.items():
+            if known.read_at is not None and not known.sends:
+                opened.setdefault((known.read_at, known.ready_at), []).append(purchase_id)
+            else:
+                others.append([purchase_id, *_fields(known)])
+        reasons: dict[str, list[int]] = {}
+        for purchase_id, decision in self.unresolved.items():
+            reasons.setdefault(decision.detail or "", []).append(purchase_id)
+        return {
+            "window": self.window,
+            "health": self.health.carry(),
+            "list": None if self.reader is None else self.reader.carry(),
+            "singly": self.singly,
+            "open": [[*moments, ids] for moments, ids in opened.items()],
+            "others": others,
+            "unresolved": list(reasons.items()),
+        }
+
+    @classmethod
+    def read(cls, carried: Mapping[str, Any] | None, asked: Collection[int], now: float) -> Wait | None:
+        """
+        Read what :meth:`carry` returned.
+
+        The process that wrote it may have had another clock, so no moment is taken for later than it can be, and what
+        is in doubt is settled by the reader's own start.
+
+        :param carried: the record, of any shape
+        :param asked: the purchases that are still asked for
+        :param now: the present moment
+        :return: ``None`` if there is none, or it cannot be read
+        """
+        if carried is None or not _is_finite(carried):
+            return None
+        try:
+            purchases = {
+                each: Purchase(read_at=min(read_at, now), ready_at=min(ready_at, now))
+                for read_at, ready_at, ids in carried["open"]
+                for each in ids
+            }
+            purchases |= {fields[0]: _purchase(fields[1:], now) for fields in carried["others"]}
+            return cls(
+                window=[min(float(moment), now) for moment in carried["window"]],
+                health=Health.restore(carried["health"], now),
+                reader=None if carried["list"] is None else ListReader.restore(PURCHASES, carried["list"]),
+                singly=bool(carried["singly"]),
+                purchases={each: known for each, known in purchases.items() if each in asked},
+                unresolved={
+                    each: Decision(Outcome.UNRESOLVED, detail=str(reason))
+                    for reason, ids in carried["unresolved"]
+                    for each in ids
+                    if each in asked
+                },
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+
+
+def _fields(known: Purchase) -> list[Any]:
+    refusal = known.refusal
+    words = None if refusal is None else [refusal.status, refusal.title, refusal.detail]
+    return [known.read_at, known.ready_at, known.sends, known.reads, known.maybe, words]
+
+
+def _purchase(fields: list[Any], now: float) -> Purchase:
+    read_at, ready_at, sends, reads, maybe, words = fields
+    latest = now + (SETTLE_SECONDS if maybe else backoff(MAX_READS))
+    return Purchase(
+        read_at=None if read_at is None else min(float(read_at), now),
+        ready_at=now + SETTLE_SECONDS if maybe else min(float(ready_at), latest),
+        sends=min(int(sends), MAX_SENDS),
+        reads=min(int(reads), MAX_READS),
+        maybe=bool(maybe),
+        refusal=None if words is None else Decision(Outcome.REJECTED, *words),
+    )
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
