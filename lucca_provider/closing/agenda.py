@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 
 from lucca_provider.closing.purchase import UNREAD, Purchase, next_kind
@@ -53,17 +53,19 @@ class Agenda:
         """Whether purchases are left that the list does not tell of."""
         return bool(self._single)
 
-    def add(self, purchase_ids: Iterable[int], *, singly: bool = False) -> None:
+    def fill(self, purchase_ids: Iterable[int], decided: Container[int], *, singly: bool = False) -> None:
         """
-        Take purchases on of which nothing is known.
+        Take on the purchases that are not here yet: nothing is known of them.
 
         :param purchase_ids: in the order in which they are to be closed
+        :param decided: those of them that need nothing any more
         :param singly: whether the list is known not to tell of them
         """
+        unread = (each for each in purchase_ids if each not in decided and each not in self._known)
         if singly:
-            self._single.extend(purchase_ids)
+            self._single.extend(unread)
         else:
-            self.unlisted.update(dict.fromkeys(purchase_ids))
+            self.unlisted.update(dict.fromkeys(unread))
 
     def put(self, purchase_id: int, purchase: Purchase, *, first: bool = False) -> None:
         """
@@ -145,14 +147,14 @@ class Agenda:
 
     def take(self, step: Step) -> None:
         """
-        Take a purchase out of its place: its request goes out.
+        Take a purchase out of its place: the request about it goes out.
 
-        :param step: what :meth:`next` said
+        :param step: what :meth:`next` said, or a step about no single purchase
         """
         if step.kind is Kind.CLOSE:
             self._open.popleft()
             self.intended.discard(step.purchase_id)
-        elif self._waiting and self._waiting[0][2] == step.purchase_id:
+        elif step.kind is Kind.READ and self._waiting and self._waiting[0][2] == step.purchase_id:
             heapq.heappop(self._waiting)
-        else:
+        elif step.kind is Kind.READ:
             self._single.popleft()

@@ -11,7 +11,7 @@ It puts the parts together, and each question has its place:
 - which purchase is next: :mod:`lucca_provider.closing.agenda`
 - how a 429 is waited for, and what an answer means for the others: :mod:`lucca_provider.limits.health`
 - what an earlier try did: :mod:`lucca_provider.closing.journal`
-- where an outcome is decided: :meth:`ClosingRun._decide`; where a run ends: :meth:`ClosingRun.end`
+- where an outcome is decided: :mod:`lucca_provider.closing.decisions`; where a run ends: :meth:`ClosingRun.end`
 
 A start that is not certainly the task's first asks nothing for :data:`~lucca_provider.closing.purchase.SETTLE_SECONDS`:
 what a process before it had on its way has landed by then. Then it reads, and so posts nothing that is closed.
@@ -26,7 +26,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lucca_provider.closing.agenda import Agenda
+from lucca_provider.closing.decisions import Decisions
 from lucca_provider.closing.journal import Journal, ReplacedError
+from lucca_provider.closing.listing import Listing
+from lucca_provider.closing.progress import Progress
 from lucca_provider.closing.purchase import (
     READING_AGE,
     SETTLE_SECONDS,
@@ -39,9 +42,8 @@ from lucca_provider.closing.purchase import (
 from lucca_provider.closing.report import Decision, Outcome, Report, build_report
 from lucca_provider.closing.steps import Kind, Pause, Step
 from lucca_provider.closing.wait import Wait
-from lucca_provider.exceptions import LuccaError, LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError
-from lucca_provider.limits import MAX_READS, Health, Stop, Window
-from lucca_provider.reading.lists import PURCHASES, ListReader
+from lucca_provider.exceptions import LuccaNotSentError
+from lucca_provider.limits import Health, Stop, Window
 
 __all__ = ["ClosingRun"]
 
@@ -51,8 +53,6 @@ BURST_SPREAD = 1 / 6
 """Share of the window that a burst may take, see :meth:`Window.burst_at`."""
 MAX_WAIT_SIZE = 45_000
 """Characters of JSON that a wait may need: some of Airflow's databases hold 64 KB for it."""
-PROGRESS_SECONDS = 60.0
-"""At least this much time between two lines of progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class ClosingRun:
         on_outcome: Callable[[int, Outcome], None] = lambda purchase_id, outcome: None,
     ) -> None:
         self.purchase_ids = purchase_ids
-        self.decisions: dict[int, Decision] = {}
+        self.decisions = Decisions(journal, on_outcome)
         """What is decided, by purchase."""
         self.stopped: Stop | None = None
         """Why nothing more is sent, if so."""
@@ -90,21 +90,20 @@ class ClosingRun:
         """Whether the last commit succeeded: if not, another try may have taken over, and the report is only logged."""
         self._journal = journal
         self._window = window
-        self._on_outcome = on_outcome
         self._agenda = Agenda()
+        """What is not decided, and which of it is next."""
         self._health = Health()
-        self._reader: ListReader | None = ListReader(PURCHASES)
-        """How far the list was read; ``None`` once it cannot be used."""
+        """What the answers so far say about server, host and key."""
+        self._listing = Listing(window)
+        """How far the list of purchases was read."""
         self._in_flight: dict[Step, _Sent] = {}
         """Requests on their way."""
         self._held: list[tuple[Step, _Sent, object, float]] = []
         """Answers that may come from a wrong host, until a probe has answered."""
-        self._told: set[int] = set()
-        """Purchases whose outcome was logged and counted."""
         self._expired = False
         """Whether readings became too old, and nothing was decided since: then the worker is not left again."""
-        self._reported_at: float | None = None
-        """When the last line of progress was logged; ``None`` before the run has begun."""
+        self._progress = Progress(window)
+        """Logs a line now and then."""
 
     # -- what the driver calls ---------------------------------------------------------------------------------------
 
@@ -115,21 +114,23 @@ class ClosingRun:
         :param now: seconds since the epoch, never going back
         :return: a step to take, a pause to make, or ``None`` when all is done
         """
-        if self._reported_at is None:
+        if not self._progress.has_begun:
             self._begin(now)
+        self._progress.say(now, len(self.decisions), len(self.purchase_ids))
         if self.stopped is None:
-            self._report_progress(now)
             what = self._choose(now)
             if not isinstance(what, Step):
                 return what
             if self._intend(what):
-                self._send(what, now)
+                self._in_flight[what] = _Sent(self._agenda[what.purchase_id], now)
+                self._window.sent()
+                self._agenda.take(what)
                 return what
         return Pause(None) if self._in_flight else None
 
     def answered(self, step: Step, answer: object, now: float) -> None:
         """
-        Take the answer to a step: what :class:`Kind` says, or a :class:`LuccaError`.
+        Take the answer to a step: what :class:`Kind` says, or a :class:`~lucca_provider.exceptions.LuccaError`.
 
         May be called again with the same after an interruption at any line, and comes to the same decision: it starts
         from what was known when the request went out. Once it is through, another call is ignored.
@@ -244,55 +245,45 @@ class ClosingRun:
     # -- beginning ---------------------------------------------------------------------------------------------------
 
     def _begin(self, now: float) -> None:
-        self._reported_at = now
         attempt, journal = self._journal.attempt, self._journal
         asked = set(self.purchase_ids)
         for purchase_id, decision in journal.decisions.items():
             if purchase_id in asked:
-                self.decisions[purchase_id] = decision
-                # What an earlier stay of this very try knew, it has told.
-                self._tell(purchase_id, decision, known=True, silent=attempt.resumed)
+                self.decisions.recall(purchase_id, decision, told=attempt.resumed)
         wait = Wait.read(journal.wait, asked, now)
         if wait is not None:
-            self._restore(wait, asked)
+            self._restore(wait)
         else:
             for purchase_id in journal.sent:
                 self._window.add(now)
                 if purchase_id in asked:
                     self._agenda.put(purchase_id, Purchase(ready_at=now, maybe=True))
-            self._agenda.add(self._untouched())
             if not attempt.first or not journal.is_empty:
                 self._health.settle(now + SETTLE_SECONDS)
+        self._agenda.fill(self.purchase_ids, self.decisions, singly=wait is not None and wait.singly)
 
-    def _untouched(self) -> list[int]:
-        known = {purchase_id for purchase_id, _ in self._agenda.items()}
-        return [each for each in self.purchase_ids if each not in self.decisions and each not in known]
-
-    def _restore(self, wait: Wait, asked: Collection[int]) -> None:
-        self._health, self._reader = wait.health, wait.reader
+    def _restore(self, wait: Wait) -> None:
+        self._health, self._listing.reader = wait.health, wait.reader
         for moment in wait.window:
             self._window.add(moment)
         for purchase_id, decision in wait.unresolved.items():
-            self.decisions.setdefault(purchase_id, decision)
-            self._tell(purchase_id, decision, silent=True)
+            self.decisions.recall(purchase_id, decision, told=True)
         for purchase_id, purchase in wait.purchases.items():
             if purchase_id not in self.decisions:
                 self._agenda.put(purchase_id, purchase)
-        self._agenda.add(self._untouched(), singly=wait.singly)
 
     def _snapshot(self, now: float) -> dict[str, Any]:
         # More readings than that are too old before their turn comes.
         worth = int(self._window.limit * READING_AGE / self._window.seconds) + 1
         purchases = {purchase_id: self._agenda[purchase_id] for purchase_id in self._agenda.open_ids()[:worth]}
         purchases |= {each: known for each, known in self._agenda.items() if known.read_at is None or known.sends}
-        unresolved = {each: known for each, known in self.decisions.items() if known.outcome is Outcome.UNRESOLVED}
         return Wait(
             window=self._window.answers(),
             health=self._health,
-            reader=self._reader,
+            reader=self._listing.reader,
             singly=self._agenda.is_read_singly,
             purchases=purchases,
-            unresolved=unresolved,
+            unresolved=self.decisions.unresolved(),
         ).carry()
 
     # -- choosing ----------------------------------------------------------------------------------------------------
@@ -316,32 +307,19 @@ class ClosingRun:
 
     def _candidate(self, now: float) -> tuple[Step, float] | None:
         """Find the next step and when it may be taken, whatever the limit says."""
+        flying = {step.kind for step in self._in_flight}
         if self._health.access.probe_due:
-            return self._unless_in_flight(Step(Kind.PROBE), now)
+            return None if Kind.PROBE in flying else (Step(Kind.PROBE), now)
         if self._agenda.expire(now):
             self._expired = True
-            self._reader = self._reader and ListReader(PURCHASES)
-        reader = self._list_to_read()
-        if reader is not None:
-            return self._unless_in_flight(Step(Kind.LIST, page=reader.page), now)
+            self._listing.begin_anew()
+        if self._agenda.unlisted:
+            if Kind.LIST in flying:
+                return None
+            if self._listing.is_worth_reading(len(self._agenda.unlisted)):
+                return Step(Kind.LIST, page=self._listing.page), now
+            self._agenda.read_singly()
         return self._agenda.next(now)
-
-    def _unless_in_flight(self, step: Step, now: float) -> tuple[Step, float] | None:
-        return None if any(other.kind is step.kind for other in self._in_flight) else (step, now)
-
-    def _list_to_read(self) -> ListReader | None:
-        """Return the list if its next page is worth a request; otherwise let the rest be read one by one."""
-        missing = len(self._agenda.unlisted)
-        if not missing:
-            return None
-        if self._reader is not None:
-            if any(step.kind is Kind.LIST for step in self._in_flight):
-                return self._reader
-            affordable = self._window.limit * READING_AGE / 2 / self._window.seconds
-            if self._reader.is_worth_reading(missing, affordable):
-                return self._reader
-        self._agenda.read_singly()
-        return None
 
     def _intend(self, step: Step) -> bool:
         """Write the intent of a closing, unless that was done: together with those that come next."""
@@ -365,12 +343,9 @@ class ClosingRun:
         """Learn from an answer about the server and the key, whichever purchase it was about."""
         stop = self._health.take(answer, now, closing=step.kind is Kind.CLOSE)
         access = self._health.access
-        if stop is None and step.kind is Kind.CLOSE:
-            stop = access.take_closing(answer)
-        if stop is None and step.kind is Kind.READ:
-            stop = access.take_reading(answer)
-        if stop is None and step.kind is Kind.PROBE:
-            stop = access.take_probe(answer)
+        learn = {Kind.CLOSE: access.take_closing, Kind.READ: access.take_reading, Kind.PROBE: access.take_probe}
+        if stop is None and step.kind in learn:
+            stop = learn[step.kind](answer)
         if stop is not None:
             self.stop(stop.reason, stop.retry_after)
         elif access.proven and self._held:
@@ -381,7 +356,12 @@ class ClosingRun:
     def _take(self, step: Step, sent: _Sent, answer: object, now: float) -> None:
         """Let an answer change what is known of what it is about."""
         if step.kind is Kind.LIST:
-            self._list_answered(answer, sent.at)
+            for item in self._listing.take(answer):
+                before = self._agenda[item["id"]]
+                known = page_read(before, item.get("state"), sent.at)
+                if item["id"] in self._agenda.unlisted and known is not before:
+                    self._health.access.forbidden_reads = -1
+                    self._know(item["id"], known)
         elif step.kind is Kind.CLOSE:
             known = closing_answered(sent.purchase, answer, now)
             self._know(step.purchase_id, known, first=True)
@@ -396,48 +376,12 @@ class ClosingRun:
         elif purchase_id not in self.decisions:
             self._agenda.put(purchase_id, known, first=first)
 
-    def _list_answered(self, answer: object, asked_at: float) -> None:
-        if self._reader is None or isinstance(answer, LuccaThrottledError):
-            return
-        if isinstance(answer, LuccaError):
-            self._reader.failures += 1
-            if self._reader.failures < MAX_READS and isinstance(answer, (LuccaInDoubtError, LuccaNotSentError)):
-                return
-            self._reader.fail(str(answer))
-            items = []
-        else:
-            items = list(self._reader.take(answer))
-        for item in items:
-            if item["id"] in self._agenda.unlisted:
-                self._page_read(item["id"], item.get("state"), asked_at)
-        if self._reader.problem and not items:
-            log.info("The purchases list cannot be used (%s); reading each purchase instead.", self._reader.problem)
-            self._reader = None
-
-    def _page_read(self, purchase_id: int, state: object, asked_at: float) -> None:
-        known = page_read(self._agenda[purchase_id], state, asked_at)
-        if known is not self._agenda[purchase_id]:
-            self._health.access.forbidden_reads = -1
-            self._know(purchase_id, known)
-
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
     def _decide(self, purchase_id: int, decision: Decision) -> None:
-        """Decide a purchase. The report, the journal, the log and the metrics all follow from here."""
-        self.decisions[purchase_id] = decision
+        self.decisions.decide(purchase_id, decision)
         self._agenda.drop(purchase_id)
-        self._journal.decided(purchase_id, decision)
         self._expired = False
-        self._tell(purchase_id, decision)
-
-    def _tell(self, purchase_id: int, decision: Decision, *, known: bool = False, silent: bool = False) -> None:
-        if purchase_id in self._told:
-            return
-        self._told.add(purchase_id)
-        if not silent:
-            level = logging.INFO if decision.outcome.is_closed else logging.WARNING
-            log.log(level, "Purchase %s %s%s", purchase_id, decision, " (known from an earlier try)" if known else "")
-            self._on_outcome(purchase_id, decision.outcome)
 
     def _unfinished(self, purchase_id: int) -> Decision:
         why = self.stopped.reason if self.stopped else "the run did not get that far"
@@ -450,15 +394,3 @@ class ClosingRun:
         else:
             why = f"not reached: {why}"
         return Decision(Outcome.UNRESOLVED, detail=shorten(why))
-
-    def _report_progress(self, now: float) -> None:
-        left = len(self.purchase_ids) - len(self.decisions)
-        if self._reported_at is None or now - self._reported_at < PROGRESS_SECONDS or not left:
-            return
-        self._reported_at = now
-        log.info(
-            "%s of %s purchases done; about %.0f minutes to go.",
-            len(self.decisions),
-            len(self.purchase_ids),
-            max(1.0, left / self._window.limit * self._window.seconds / 60),
-        )
