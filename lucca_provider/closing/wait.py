@@ -7,8 +7,7 @@ written as the journal's last record, or into the deferral's event where there i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,9 @@ from lucca_provider.limits import MAX_READS, Health, backoff
 from lucca_provider.reading.lists import PURCHASES, ListReader
 
 __all__ = ["Wait"]
+
+MAX_NUMBER = 1e11
+"""More than any moment, in seconds since the epoch, and any id."""
 
 
 @dataclass(slots=True)
@@ -75,30 +77,33 @@ class Wait:
         :param now: the present moment
         :return: ``None`` if there is none, or it cannot be read
         """
-        if carried is None or not _is_finite(carried):
+        if carried is None or not _is_sane(carried):
             return None
         try:
-            purchases = {
-                each: Purchase(read_at=min(read_at, now), ready_at=min(ready_at, now))
-                for read_at, ready_at, ids in carried["open"]
-                for each in ids
-            }
-            purchases |= {fields[0]: _purchase(fields[1:], now) for fields in carried["others"]}
             return cls(
                 window=[min(float(moment), now) for moment in carried["window"]],
                 health=Health.restore(carried["health"], now),
                 reader=None if carried["list"] is None else ListReader.restore(PURCHASES, carried["list"]),
                 singly=bool(carried["singly"]),
-                purchases={each: known for each, known in purchases.items() if each in asked},
-                unresolved={
-                    each: Decision(Outcome.UNRESOLVED, detail=str(reason))
-                    for reason, ids in carried["unresolved"]
-                    for each in ids
-                    if each in asked
-                },
+                purchases={each: known for each, known in _purchases(carried, now) if each in asked},
+                unresolved={each: known for each, known in _unresolved(carried) if each in asked},
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
+
+
+def _purchases(carried: Mapping[str, Any], now: float) -> Iterator[tuple[int, Purchase]]:
+    for read_at, ready_at, ids in carried["open"]:
+        for each in ids:
+            yield each, Purchase(read_at=min(float(read_at), now), ready_at=min(float(ready_at), now))
+    for purchase_id, *fields in carried["others"]:
+        yield purchase_id, _purchase(fields, now)
+
+
+def _unresolved(carried: Mapping[str, Any]) -> Iterator[tuple[int, Decision]]:
+    for reason, ids in carried["unresolved"]:
+        for each in ids:
+            yield each, Decision(Outcome.UNRESOLVED, detail=str(reason))
 
 
 def _fields(known: Purchase) -> list[Any]:
@@ -120,9 +125,10 @@ def _purchase(fields: list[Any], now: float) -> Purchase:
     )
 
 
-def _is_finite(value: object) -> bool:
+def _is_sane(value: object) -> bool:
+    """Return whether all numbers are such as are written here: none is negative but for -1, and moments are seconds."""
     if isinstance(value, Mapping):
-        return all(map(_is_finite, value.values()))
+        return all(map(_is_sane, value.values()))
     if isinstance(value, (list, tuple)):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
+        return all(map(_is_sane, value))
+    return not isinstance(value, (int, float)) or -1 <= value <= MAX_NUMBER
