@@ -156,7 +156,8 @@ def page_read(purchase: Purchase, state: object, asked_at: float) -> Purchase | 
         return purchase
     if state == CLOSED_STATE:
         return ALREADY_CLOSED
-    return replace(purchase, read_at=asked_at) if state in OPEN_STATES else purchase
+    is_open = isinstance(state, str) and state in OPEN_STATES
+    return replace(purchase, read_at=asked_at) if is_open else purchase
 
 
 def _state_known(purchase: Purchase, state: str | None, asked_at: float) -> Purchase | Decision:
