@@ -250,12 +250,12 @@ class Journal:
         while True:
             place = self._place
             segment = self._opened(place)
-            fitting = _fitting(segment["records"], records)
+            fitting, size = _fitting(segment["records"], records)
             new = {**segment, "records": [*segment["records"], *records[:fitting]]}
             if fitting or not records:
                 store.set(self._key(place.number), new)
             records = records[fitting:]
-            full = bool(records) or size_of(new["records"]) >= SEGMENT_SIZE
+            full = bool(records) or size >= SEGMENT_SIZE
             self._place = _Place(place.number + 1, new["id"]) if full else replace(place, segment=new)
             if not records:
                 return
@@ -285,13 +285,16 @@ def _follows(segment: Mapping[str, Any], after: str) -> bool:
     return isinstance(own_id, str) and bool(own_id) and segment.get("after") == after and isinstance(records, list)
 
 
-def _fitting(written: Iterable[Record], records: Sequence[Record]) -> int:
-    """Return how many records still go into a segment: at least one into an empty one, since none is ever split."""
-    used = size_of(written)
-    room, number = SEGMENT_SIZE - used, 0
+def _fitting(written: Sequence[Record], records: Sequence[Record]) -> tuple[int, int]:
+    """
+    Return how many records still go into a segment, and its size then.
+
+    At least one goes into an empty one, since none is ever split.
+    """
+    size, number = size_of(written), 0
     for record in records:
-        room -= size_of([record])
-        if room < 0 and (number or used):
+        more = size_of([record])
+        if size + more > SEGMENT_SIZE and (number or written):
             break
-        number += 1
-    return number
+        size, number = size + more, number + 1
+    return number, size

@@ -13,14 +13,25 @@ A record is a JSON list that begins with its kind:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lucca_provider.closing.purchase import shorten
 from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED, Decision, Outcome
 
-__all__ = ["BACK", "SENT", "WAIT", "Entry", "Record", "decision_records", "id_records", "read_record", "size_of"]
+__all__ = [
+    "BACK",
+    "REFUSED",
+    "SENT",
+    "WAIT",
+    "Entry",
+    "Record",
+    "decision_records",
+    "id_records",
+    "read_record",
+    "size_of",
+]
 
 SENT = "s"
 BACK = "b"
@@ -98,13 +109,13 @@ def read_record(record: object) -> Entry | None:
     return None
 
 
-def size_of(records: Iterable[Record]) -> int:
+def size_of(records: Sequence[Record]) -> int:
     """
     Return the characters that records take as JSON.
 
     :param records: any number
     """
-    return sum(len(json.dumps(record)) + 2 for record in records)
+    return len(json.dumps(records))
 
 
 def _is_id(value: object) -> bool:

@@ -7,16 +7,19 @@ written as the journal's last record, or into the deferral's event where there i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from lucca_provider.closing.purchase import MAX_SENDS, SETTLE_SECONDS, Purchase
+from lucca_provider.closing.records import REFUSED, read_record
 from lucca_provider.closing.report import Decision, Outcome
 from lucca_provider.limits import MAX_READS, Health, backoff
 from lucca_provider.reading.lists import PURCHASES, ListReader
 
 __all__ = ["Wait"]
+
+Known = TypeVar("Known")
 
 MAX_NUMBER = 1e11
 """More than any moment, in seconds since the epoch, and any id."""
@@ -85,11 +88,16 @@ class Wait:
                 health=Health.restore(carried["health"], now),
                 reader=None if carried["list"] is None else ListReader.restore(PURCHASES, carried["list"]),
                 singly=bool(carried["singly"]),
-                purchases={each: known for each, known in _purchases(carried, now) if each in asked},
-                unresolved={each: known for each, known in _unresolved(carried) if each in asked},
+                purchases=_asked_for(_purchases(carried, now), asked),
+                unresolved=_asked_for(_unresolved(carried), asked),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
+
+
+def _asked_for(known: Iterable[tuple[int, Known]], asked: Collection[int]) -> dict[int, Known]:
+    # True and 1.0 are equal to 1, and no ids.
+    return {each: one for each, one in known if type(each) is int and each in asked}
 
 
 def _purchases(carried: Mapping[str, Any], now: float) -> Iterator[tuple[int, Purchase]]:
@@ -121,8 +129,15 @@ def _purchase(fields: list[Any], now: float) -> Purchase:
         sends=min(int(sends), MAX_SENDS),
         reads=min(int(reads), MAX_READS),
         maybe=bool(maybe),
-        refusal=None if words is None else Decision(Outcome.REJECTED, *words),
+        refusal=None if words is None else _refusal(*words),
     )
+
+
+def _refusal(status: object, title: object, detail: object) -> Decision:
+    entry = read_record([REFUSED, 1, status, title, detail])
+    if entry is None or entry.decision is None:
+        raise ValueError("not Lucca's words")
+    return entry.decision
 
 
 def _is_sane(value: object) -> bool:
