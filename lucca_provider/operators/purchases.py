@@ -562,13 +562,13 @@ def _perform(hook: LuccaHook, comment: str | None, closing_date: str | None, ste
     """Make the request of a step."""
     Stats.incr("lucca.requests", tags={"kind": step.kind.value})
     if step.kind is Kind.CLOSE:
-        hook.close_purchase(step.purchase_id, comment=comment, closing_date=closing_date)
+        hook.client.close_purchase(step.purchase_id, comment=comment, closing_date=closing_date)
         return None
     if step.kind is Kind.LOOK:
-        return hook.get_purchase(step.purchase_id).get("state")
+        return hook.client.get_purchase(step.purchase_id).get("state")
     if step.kind is Kind.LIST:
         return hook.get_purchase_states(step.cursor)
-    hook.probe()
+    hook.client.probe()
     return None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -76,7 +75,7 @@ class HookSource:
         self._hook = hook
 
     def purchase(self, purchase_id: int) -> Mapping[str, Any]:
-        return self._hook.pacer.call(partial(self._hook.get_purchase, purchase_id), repeat_in_doubt=True)
+        return self._hook.get_purchase(purchase_id)
 
     def purchase_pages(self) -> Iterator[ListPage]:
         return self._hook.purchase_pages()
