@@ -23,7 +23,7 @@ def checking() -> list[Row]:
     with Sandbox(purchases=0, limit=0) as lucca:
         ids = [lucca.add_purchase(invoices=[{}] * DOCUMENTS) for _ in range(PURCHASES)]
         os.environ |= lucca.environ
-        check = check_purchases(ids, HookSource(LuccaHook(retries=0)), Rules())
+        check = check_purchases(ids, HookSource(LuccaHook()), Rules())
         assert check["closable"] == ids
         ours = len(lucca.requests)
         lucca.reset_requests()

@@ -30,7 +30,7 @@ def hook_to(tenant: Tenant) -> Iterator[LuccaHook]:
     name = "AIRFLOW_CONN_LUCCA_DEFAULT"
     os.environ[name] = tenant.connection()
     try:
-        hook = LuccaHook(retries=0)
+        hook = LuccaHook()
         hook.get_conn()
         yield hook
     finally:
@@ -41,7 +41,7 @@ def close_with_run(hook: LuccaHook, purchase_ids: Sequence[int], *, max_in_fligh
     """Close purchases as the operator does, with a ledger in memory and no limit."""
 
     def perform(step: Step) -> None:
-        hook.close_purchase(step.purchase_id)
+        hook.client.close_purchase(step.purchase_id, comment=None, closing_date=None)
 
     run = ClosingRun(purchase_ids, ledger=MemoryLedger(), window=Window(NO_LIMIT))
     Driver(run, perform, max_in_flight=max_in_flight).drive()

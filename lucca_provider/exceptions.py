@@ -9,7 +9,7 @@
     ├── LuccaRefusedError         a clear no (4xx)
     │   ├── LuccaForbiddenError   403
     │   └── LuccaNotFoundError    404: missing, or not visible to this key
-    ├── LuccaAccessError          401, a redirect, HTML, an untrusted certificate: nothing else will work either
+    ├── LuccaAccessError          401, a redirect, 407, an untrusted certificate: nothing else will work either
     ├── LuccaInDoubtError         no answer, a broken one, 408 or 5xx: it may or may not have happened
     │   └── LuccaUnclearError     a whole answer with a success that is no clear yes
     └── LuccaUnresolvedError      a batch ended with purchases of which it is not known whether they are closed
@@ -47,6 +47,9 @@ class LuccaError(Exception):
     :param purchase_id: the purchase that the request was about
     :param retry_after: seconds that Lucca asked to wait
     :param web_page: whether a web page answered instead of the API
+    :param correlation_id: what the request carried as ``X-Correlation-ID``, logged as ``lucca_correlation_id``
+    :param server_correlation_id: Lucca's own ``X-Correlation-ID``, if it answered with one
+    :param cf_ray: ``CF-RAY`` of the answer, if it had one
     """
 
     def __init__(
@@ -60,6 +63,9 @@ class LuccaError(Exception):
         purchase_id: int | None = None,
         retry_after: float | None = None,
         web_page: bool = False,
+        correlation_id: str | None = None,
+        server_correlation_id: str | None = None,
+        cf_ray: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -69,6 +75,23 @@ class LuccaError(Exception):
         self.purchase_id = purchase_id
         self.retry_after = retry_after
         self.web_page = web_page
+        self.correlation_id = correlation_id
+        self.server_correlation_id = server_correlation_id
+        self.cf_ray = cf_ray
+
+    @property
+    def message(self) -> str:
+        """What happened and what to do, without the ids that :meth:`__str__` adds for a support ticket."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        ids = {
+            "lucca_correlation_id": self.correlation_id,
+            "X-Correlation-ID": self.server_correlation_id,
+            "CF-RAY": self.cf_ray,
+        }
+        known = ", ".join(f"{name} {value}" for name, value in ids.items() if value)
+        return f"{self.message} ({known})" if known else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default rebuilds from `args` alone and would lose the keyword-only facts.
@@ -100,7 +123,7 @@ class LuccaNotFoundError(LuccaRefusedError):
 
 
 class LuccaAccessError(LuccaError):
-    """The key, the host or its certificate is wrong, so no other request will work either."""
+    """The key, the host, its certificate or a proxy is wrong, so no other request will work either."""
 
 
 class LuccaInDoubtError(LuccaError):

@@ -1,4 +1,8 @@
-"""The HTTP session: cannot forget its time-out, follow a redirect, skip TLS checks, or send a POST twice."""
+"""
+The HTTP session of one tenant.
+
+It cannot forget its time-out, follow a redirect, skip TLS checks, send a request twice, or give the key to others.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,24 @@ import email.utils
 import math
 import re
 import time
+import uuid
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
+from requests.auth import AuthBase
+from requests.exceptions import InvalidProxyURL
+from requests.utils import get_environ_proxies, select_proxy
 
-from lucca_provider.hooks._tenant import Tenant
+from lucca_provider.hooks._tenant import DEFAULT_PORTS, Tenant, is_loopback
+from lucca_provider.hooks._wire import WatchedAdapter
 
-__all__ = ["build_session", "read_retry_after"]
+__all__ = ["CORRELATION_ID", "build_session", "new_correlation_id", "read_http_date", "read_retry_after"]
 
-MAX_RETRY_AFTER = 60.0
-"""Seconds that a transport retry waits at most: the length of Lucca's window. urllib3's own cap is six hours."""
-MAX_BACKOFF = 8.0
-"""Seconds between two tries to connect, at most."""
+CORRELATION_ID = "X-Correlation-ID"
+"""The header by which Lucca's servers and this side can find the same request in their logs."""
 
 
 def read_retry_after(value: str | None, *, date: str | None = None) -> float | None:
@@ -36,13 +42,19 @@ def read_retry_after(value: str | None, *, date: str | None = None) -> float | N
     text = (value or "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
         return float(text)
-    moment, now = _http_date(text), _http_date(date or "")
+    moment, now = read_http_date(text), read_http_date(date or "")
     if moment is None:
         return None
     return max(0.0, float(math.ceil(moment - (time.time() if now is None else now))))
 
 
-def _http_date(text: str) -> float | None:
+def read_http_date(text: str) -> float | None:
+    """
+    Read a date in one of the forms that HTTP has for it (RFC 9110, 5.6.7).
+
+    :param text: value of a header
+    :return: seconds since the epoch; ``None`` if it is no date
+    """
     try:
         moment = email.utils.parsedate_to_datetime(text)
         if moment.tzinfo is None:  # "-0000", or the form of asctime: an HTTP date is in UTC whatever it looks like
@@ -52,46 +64,16 @@ def _http_date(text: str) -> float | None:
         return None
 
 
-class TransportRetry(Retry):
-    """
-    Retries what Lucca certainly did not process, whatever the method: a failed connect and a 429.
-
-    By default urllib3 also retries 413 and 503 when they carry ``Retry-After``, which could send a POST twice.
-    """
-
-    RETRY_AFTER_STATUS_CODES = frozenset({429})
-
-    @classmethod
-    def times(cls, retries: int) -> TransportRetry:
-        """Build one with so many retries."""
-        return cls(
-            total=retries,
-            connect=retries,
-            read=False,
-            redirect=False,
-            status=retries,
-            other=0,
-            allowed_methods=None,
-            status_forcelist={429},
-            backoff_factor=0.5,
-            raise_on_status=False,
-            raise_on_redirect=False,
-        )
-
-    def get_backoff_time(self) -> float:
-        """Return the seconds between two tries to connect. A cap of urllib3's own has another name in every version."""
-        return min(super().get_backoff_time(), MAX_BACKOFF)
-
-    def parse_retry_after(self, retry_after: str) -> float:
-        """Return the seconds to wait, capped; a header that makes no sense counts as a whole window."""
-        seconds = read_retry_after(retry_after)
-        return MAX_RETRY_AFTER if seconds is None else min(seconds, MAX_RETRY_AFTER)
+def new_correlation_id() -> str:
+    """Return an id for one request: random, so that it tells nothing of a DAG, a run or a purchase."""
+    return str(uuid.uuid4())
 
 
-class _Adapter(HTTPAdapter):
-    def __init__(self, *, timeout: float, retries: int, pool_size: int) -> None:
+class _Adapter(WatchedAdapter):
+    def __init__(self, *, timeout: float, pool_size: int) -> None:
         self._timeout = timeout
-        super().__init__(max_retries=TransportRetry.times(retries), pool_maxsize=pool_size)
+        # Nothing is repeated here: a 429 counts into the tenant's limit, and who repeats a request has to know of it.
+        super().__init__(max_retries=0, pool_maxsize=pool_size)
 
     def send(
         self,
@@ -102,6 +84,13 @@ class _Adapter(HTTPAdapter):
         cert: Any = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
+        url = request.url or ""
+        if is_loopback(urlsplit(url).hostname or ""):
+            proxies = {}
+        elif url.startswith("http:") and select_proxy(url, dict(proxies or {})):
+            raise InvalidProxyURL("a proxy of an http address would read the API key")
+        if CORRELATION_ID not in request.headers:
+            request.headers[CORRELATION_ID] = new_correlation_id()
         return super().send(
             request,
             stream=stream,
@@ -117,31 +106,46 @@ class _Session(requests.Session):
         """Follow none: the key must not travel, and a login page must not pass for an answer."""
 
 
-def build_session(tenant: Tenant, *, user_agent: str, retries: int, pool_size: int) -> requests.Session:
+class _Key(AuthBase):
+    """Puts the API key on requests to the tenant, and on no others."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self._tenant = tenant
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if _origin(request.url or "") == _origin(self._tenant.base_url):
+            request.headers["Authorization"] = f"lucca application={self._tenant.api_key}"
+        return request
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
+
+
+def build_session(tenant: Tenant, *, user_agent: str, pool_size: int) -> requests.Session:
     """
     Build a session for one tenant, which several threads may use at once.
 
     :param user_agent: value of ``User-Agent``
-    :param retries: how often to try again what Lucca certainly did not process
     :param pool_size: connections that are kept open
+    :raises LuccaConfigurationError: if the key would go to a proxy in clear text
     """
+    proxies = get_environ_proxies(tenant.base_url, no_proxy=None)
+    if tenant.base_url.startswith("http:") and not is_loopback(tenant.host) and select_proxy(tenant.base_url, proxies):
+        raise tenant.error(
+            "schema",
+            "http would send the API key to the worker's proxy in clear text; use https, or name the host in the "
+            "worker's NO_PROXY",
+        )
     session = _Session()
-    session.headers.update(
-        {
-            "Authorization": f"lucca application={tenant.api_key}",
-            "Accept": "application/json",
-            "User-Agent": user_agent,
-        }
-    )
+    # gzip alone: it is the encoding of which this side knows whether all of it arrived.
+    session.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": user_agent})
     # Each request stands for itself: no cookie of a gateway or of a login page goes along with the next one.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    # Without this, requests would put a password of ~/.netrc in the place of the key.
-    session.auth = _keep_authorization
-    adapter = _Adapter(timeout=tenant.timeout, retries=retries, pool_size=pool_size)
+    # Without an auth of its own, requests would put a password of ~/.netrc in the place of the key.
+    session.auth = _Key(tenant)
+    adapter = _Adapter(timeout=tenant.timeout, pool_size=pool_size)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
-
-
-def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request

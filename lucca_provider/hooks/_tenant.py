@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import json
+import logging
 import math
 import re
 from dataclasses import dataclass, field
@@ -10,8 +13,11 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from lucca_provider.exceptions import LuccaConfigurationError
+from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 
-__all__ = ["Tenant"]
+__all__ = ["DEFAULT_PORTS", "Tenant", "field_label", "is_loopback"]
+
+log = logging.getLogger(__name__)
 
 DEFAULT_REQUESTS_PER_MINUTE = 45
 """Of the 50 that Lucca allows all clients of a tenant together, so that others have some room."""
@@ -22,7 +28,15 @@ DEFAULT_TIMEOUT = 10.0
 MAX_SHOWN = 100
 """Characters of a wrong value in a message."""
 
-_DEFAULT_PORTS = {"https": 443, "http": 80}
+DEFAULT_PORTS = {"https": 443, "http": 80}
+"""Scheme to the port that an address without one means."""
+
+EXTRAS = (*CONNECTION_FIELDS, "window_seconds")
+"""Names of the extras that are read."""
+LIKENESS = 0.75
+"""How like one of :data:`EXTRAS` a name is, from 0 to 1, that can only be a typing error."""
+_known_foreign: set[tuple[str | None, str]] = set()
+"""Connections and extras of others that have been logged in this process."""
 _KEY_PREFIX = re.compile(r"(?:authorization\s*:\s*)?lucca\s+application\s*=\s*", re.IGNORECASE)
 _LIKE_A_KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[a-f]*[0-9])[0-9a-f]{32}", re.IGNORECASE)
 _HOST = re.compile(r"(?=.{1,253}$)(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*")
@@ -46,7 +60,7 @@ class _Connection(Protocol):
     @property
     def password(self) -> str | None: ...
     @property
-    def extra_dejson(self) -> Any: ...
+    def extra(self) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +68,7 @@ class Tenant:
     """
     One Lucca tenant and how to talk to it.
 
+    :param conn_id: the Airflow connection that it was read from
     :param base_url: scheme, host and port, without a slash at the end
     :param host: host name or address without port, in lower case
     :param api_key: the key alone, never shown by ``repr``
@@ -62,6 +77,7 @@ class Tenant:
     :param timeout: seconds to wait for a connection, for each next part of an answer, and for its body in all
     """
 
+    conn_id: str | None
     base_url: str
     host: str
     api_key: str = field(repr=False)
@@ -85,17 +101,45 @@ class Tenant:
         """``production``, ``test``, ``demo``, ``sandbox``, or ``other`` for a host that Lucca does not document."""
         return next((name for name, pattern in _ENVIRONMENTS if pattern.fullmatch(self.host)), "other")
 
+    def error(self, field_name: str, problem: str) -> LuccaConfigurationError:
+        """
+        Return an error about a field of the connection.
+
+        :param field_name: name of the field or extra in Airflow's connection
+        :param problem: what is wrong and what to do
+        """
+        return _error(self.conn_id, field_name, problem)
+
+
+def field_label(name: str) -> str:
+    """
+    Return what a field is called in the form, and its name in a connection: ``Tenant (host)``.
+
+    :param name: a field or an extra of the connection
+    """
+    if name in CONNECTION_FIELDS:
+        return f"{CONNECTION_FIELDS[name]['label']} (extra {name})"
+    if name in EXTRAS:
+        return f"extra {name}"
+    label = FIELD_BEHAVIOUR["relabeling"].get(name, name.capitalize())
+    return label if "(" in label or label.lower() == name else f"{label} ({name})"
+
+
+def _error(conn_id: str | None, field_name: str, problem: str) -> LuccaConfigurationError:
+    return LuccaConfigurationError(f"Connection {conn_id!r}: {field_label(field_name)} {problem}.")
+
 
 class _Reader:
     def __init__(self, connection: _Connection) -> None:
         self._connection = connection
-        self._extra = connection.extra_dejson
+        self._extra: dict[str, Any] = {}
 
     def tenant(self) -> Tenant:
-        if not isinstance(self._extra, dict):
-            raise self._error("Extra", "must be a JSON object")
+        self._extra = self._read_extra()
+        self._check_names()
         scheme, host, port = self._address()
         return Tenant(
+            conn_id=self._connection.conn_id,
             base_url=f"{scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}",
             host=host,
             api_key=self._api_key(),
@@ -105,57 +149,90 @@ class _Reader:
         )
 
     def _error(self, field_name: str, problem: str) -> LuccaConfigurationError:
-        return LuccaConfigurationError(f"Connection {self._connection.conn_id!r}: {field_name} {problem}.")
+        return _error(self._connection.conn_id, field_name, problem)
+
+    def _read_extra(self) -> dict[str, Any]:
+        # Airflow's own reading of it takes what is no JSON for nothing, and logs its text.
+        try:
+            extra = json.loads(self._connection.extra or "{}")
+        except (ValueError, RecursionError) as error:
+            where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+            problem = f"is not valid JSON{where}"
+        else:
+            if isinstance(extra, dict):
+                return extra
+            problem = "is JSON, but no object; write it as {…}"
+        # Not within the clause above: what is in it may be secret, and would go along as context.
+        raise self._error("extra", problem)
+
+    def _check_names(self) -> None:
+        for name in self._extra:
+            if name in EXTRAS:
+                continue
+            # Older forms of Airflow stored extras with a prefix.
+            plain = re.sub(r"^extra__lucca__|[^a-z_]", "", re.sub(r"[-\s]", "_", name.lower()))
+            if close := difflib.get_close_matches(plain, EXTRAS, n=1, cutoff=LIKENESS):
+                raise self._error("extra", f"has {_shown(name)}, which is close to {close[0]}; correct the name")
+            key = (self._connection.conn_id, name)
+            if key not in _known_foreign:
+                _known_foreign.add(key)
+                log.info("Connection %r: extra %s is none of this provider's; ignored.", key[0], _shown(name))
 
     def _address(self) -> tuple[str, str, int | None]:
         given = self._connection.host or ""
         if not given:
-            raise self._error("Host", "is empty; give the tenant, such as acme.ilucca.net")
+            raise self._error("host", "is empty; give the tenant, such as acme.ilucca.net")
         if "@" in given or _KEY_PREFIX.search(given) or _LIKE_A_KEY.search(given):
             # Not shown: what stands before an @ may be a password, and this may be the API key in the wrong field.
-            raise self._error("Host", "contains user info (something before an @) or a key; give the host name alone")
+            raise self._error("host", "contains user info (something before an @) or a key; give the host name alone")
         if re.search(r"[\s\x00-\x1f\x7f]", given):
-            raise self._error("Host", f"{_shown(given)} contains white space; remove it")
+            raise self._error("host", f"{_shown(given)} contains white space; remove it")
         pasted_scheme, separator, rest = given.rpartition("://")
         host, pasted_port = self._host_and_port(given, f"[{rest}]" if _is_ipv6(rest) else rest)
         scheme = self._scheme(pasted_scheme if separator else None, host)
         port = self._port(pasted_port)
-        return scheme, host, None if port == _DEFAULT_PORTS[scheme] else port
+        return scheme, host, None if port == DEFAULT_PORTS[scheme] else port
 
     def _host_and_port(self, given: str, netloc: str) -> tuple[str, int | None]:
         try:
             url = urlsplit(f"//{netloc}")
             host, port = url.hostname or "", url.port
         except ValueError as error:
-            raise self._error("Host", f"{_shown(given)} is not a host name ({error})") from None
+            raise self._error("host", f"{_shown(given)} is not a host name ({error})") from None
         if url.path not in ("", "/") or "?" in netloc or "#" in netloc:
-            raise self._error("Host", f"{_shown(given)} has a path, a query or a fragment; give the host name alone")
+            raise self._error("host", f"{_shown(given)} has a path, a query or a fragment; give the host name alone")
         if not (_is_ipv6(host) if "[" in netloc else _HOST.fullmatch(host)):
-            raise self._error("Host", f"{_shown(given)} is not a host name")
+            raise self._error("host", f"{_shown(given)} is not a host name")
         return host, port
 
     def _scheme(self, pasted: str | None, host: str) -> str:
         schema = (self._connection.schema or "").strip().lower()
         if pasted is not None and schema and pasted.lower() != schema:
-            raise self._error("Schema", f"is {_shown(schema)}, but Host starts with {pasted}://; leave one of them out")
+            given = f"is {_shown(schema)}, but {field_label('host')} starts with {pasted}://"
+            raise self._error("schema", f"{given}; leave one of them out")
         scheme = schema or "https" if pasted is None else pasted.lower()
-        if scheme not in _DEFAULT_PORTS:
-            raise self._error("Schema", f"{_shown(scheme)} is neither https nor http; leave it empty for https")
-        if scheme == "http" and not _is_loopback(host) and not self._allow_insecure_http():
+        if scheme not in DEFAULT_PORTS:
+            raise self._error("schema", f"{_shown(scheme)} is neither https nor http; leave it empty for https")
+        if scheme == "http":
+            self._check_http(host)
+        return scheme
+
+    def _check_http(self, host: str) -> None:
+        if not is_loopback(host) and not self._allow_insecure_http():
             raise self._error(
-                "Schema",
+                "schema",
                 "http would send the API key in clear text; use https, or, for a test server only, set the extra "
                 "allow_insecure_http to true",
             )
-        return scheme
 
     def _port(self, pasted: int | None) -> int | None:
         port = self._connection.port
         if port is not None and pasted is not None and port != pasted:
-            raise self._error("Port", f"is {port}, but Host ends with :{pasted}; leave one of them out")
+            given = f"is {port}, but {field_label('host')} ends with :{pasted}"
+            raise self._error("port", f"{given}; leave one of them out")
         port = pasted if port is None else port
         if port is not None and not 1 <= port <= 65535:
-            raise self._error("Port", f"{port} is not from 1 to 65535")
+            raise self._error("port", f"{port} is not from 1 to 65535")
         return port
 
     def _api_key(self) -> str:
@@ -167,7 +244,7 @@ class _Reader:
             problem = "contains white space, a control character or a letter outside ASCII; paste the API key alone"
         if problem:
             del key  # never shown, whatever is wrong with it
-            raise self._error("Password", problem)
+            raise self._error("password", problem)
         return key
 
     def _requests_per_minute(self) -> int:
@@ -176,7 +253,7 @@ class _Reader:
             return DEFAULT_REQUESTS_PER_MINUTE
         number = _number(value)
         if number is None or number != int(number) or not 1 <= number <= 1_000_000:
-            raise self._error("extra requests_per_minute", f"{_shown(value)} is not a whole number from 1 to 1000000")
+            raise self._error("requests_per_minute", f"{_shown(value)} is not a whole number from 1 to 1000000")
         return int(number)
 
     def _seconds(self, name: str, default: float) -> float:
@@ -185,7 +262,7 @@ class _Reader:
             return default
         number = _number(value)
         if number is None or not 0 < number <= 3600:
-            raise self._error(f"extra {name}", f"{_shown(value)} is not a number of seconds above 0 and up to 3600")
+            raise self._error(name, f"{_shown(value)} is not a number of seconds above 0 and up to 3600")
         return number
 
     def _allow_insecure_http(self) -> bool:
@@ -194,7 +271,7 @@ class _Reader:
             return False
         text = str(value).strip().lower()
         if text not in ("true", "false", "1", "0", "yes", "no"):
-            raise self._error("extra allow_insecure_http", f"{_shown(value)} is neither true nor false")
+            raise self._error("allow_insecure_http", f"{_shown(value)} is neither true nor false")
         return text in ("true", "1", "yes")
 
 
@@ -216,7 +293,12 @@ def _is_ipv6(host: str) -> bool:
         return False
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """
+    Return whether a host is this machine, so that nothing sent to it leaves it.
+
+    :param host: name or address
+    """
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

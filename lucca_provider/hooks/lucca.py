@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import requests
 from airflow.providers.common.compat.sdk import BaseHook
-from urllib3.exceptions import HTTPError
 
 from lucca_provider import __version__
-from lucca_provider.checking import ListPage
-from lucca_provider.closing import Page
 from lucca_provider.exceptions import (
-    LuccaAccessError,
+    LuccaConfigurationError,
     LuccaError,
     LuccaForbiddenError,
     LuccaInDoubtError,
     LuccaNotFoundError,
+    LuccaRefusedError,
+    LuccaThrottledError,
+    LuccaUnclearError,
 )
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
-from lucca_provider.hooks._answers import check_answer, explain_failure, read_body
-from lucca_provider.hooks._lists import PAGE_SIZE, Query, has_id, read_items, read_pages, read_query, read_token
-from lucca_provider.hooks._session import build_session
-from lucca_provider.hooks._tenant import Tenant
+from lucca_provider.hooks._lists import Query, read_pages, read_query
+from lucca_provider.hooks._tenant import Tenant, field_label
+from lucca_provider.hooks.client import InvoicesClient
 from lucca_provider.inputs import parse_closing_date, parse_comment, parse_purchase_ids
 from lucca_provider.limits import Pacer, Window
+from lucca_provider.reading.lists import DOCUMENTS, PURCHASES, ListPage, ListReader
 
 try:
     from airflow.sdk.log import mask_secret
@@ -40,9 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LuccaHook"]
 
-API_PATH = "/cleemy-procurement/api"
-POOL_SIZE = 32
-_NOT_PICKLED = ("tenant", "_session", "_paced_session", "pacer")
+_NOT_PICKLED = ("tenant", "client", "pacer")
 
 
 class LuccaHook(BaseHook):
@@ -51,17 +48,15 @@ class LuccaHook(BaseHook):
 
     The methods that talk to Lucca raise the errors of :mod:`lucca_provider.exceptions`, which say what Lucca
     certainly did, and :class:`~lucca_provider.exceptions.LuccaConfigurationError` before anything is sent if the
-    connection is wrong. Those that read lists keep to the connection's share of the tenant's limit by themselves. The
-    others make one request at once: who makes many lets :attr:`pacer` make reads, and
-    :class:`~lucca_provider.operators.purchases.ClosePurchaseOperator` closings.
+    connection is wrong.
 
-    A kept connection that the server has closed is noticed before it is used again. If it closes just as a request
-    goes out, nobody can tell whether the request was read: that is a
-    :class:`~lucca_provider.exceptions.LuccaInDoubtError` like any other lost answer, and never repeated here.
+    They go through :attr:`pacer`: one after another, within the connection's share of the tenant's rate limit. After a
+    429 they wait as long as Lucca asks, up to ten minutes in all, and then raise
+    :class:`~lucca_provider.exceptions.LuccaThrottledError`. A request that certainly was not sent is tried four times.
+    So is a read without a clear answer. A closing that may have been processed is never repeated. To close many
+    purchases, use :class:`~lucca_provider.operators.purchases.ClosePurchaseOperator`.
 
     :param lucca_conn_id: the Airflow connection, of type ``lucca``
-    :param retries: how often the transport tries again after a failed connect or a 429, neither of which can
-        make a POST happen twice
     """
 
     conn_name_attr = "lucca_conn_id"
@@ -69,10 +64,9 @@ class LuccaHook(BaseHook):
     conn_type = "lucca"
     hook_name = "Lucca"
 
-    def __init__(self, lucca_conn_id: str = default_conn_name, *, retries: int = 3) -> None:
+    def __init__(self, lucca_conn_id: str = default_conn_name) -> None:
         super().__init__()
         self.lucca_conn_id = lucca_conn_id
-        self._retries = retries
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -111,9 +105,12 @@ class LuccaHook(BaseHook):
 
         :raises LuccaConfigurationError: naming the connection id and the field
         """
-        tenant = Tenant.from_connection(self.get_connection(self.lucca_conn_id))
+        connection = self.get_connection(self.lucca_conn_id)
+        tenant = Tenant.from_connection(connection)
         # Airflow masks the password as it stands; it may have been pasted with more than the key around it.
         mask_secret(tenant.api_key)
+        # What others keep in the extra may be secret, too.
+        mask_secret(connection.extra_dejson)
         return tenant
 
     @property
@@ -127,35 +124,31 @@ class LuccaHook(BaseHook):
         return self.tenant.environment
 
     @cached_property
-    def _session(self) -> requests.Session:
-        return self._build_session(self._retries)
-
-    @cached_property
-    def _paced_session(self) -> requests.Session:
-        """The session of what goes through the pacer, which has to count each repetition."""
-        return self._build_session(0)
-
-    def _build_session(self, retries: int) -> requests.Session:
-        from airflow import __version__ as airflow_version
-
-        user_agent = f"airflow-provider-lucca/{__version__} apache-airflow/{airflow_version}"
-        return build_session(self.tenant, user_agent=user_agent, retries=retries, pool_size=POOL_SIZE)
-
-    def get_conn(self) -> requests.Session:
+    def client(self) -> InvoicesClient:
         """
-        Return the session, with the key in its headers. One session per hook; several threads may use it.
-
-        It has a default time-out, follows no redirect, always checks certificates, and never repeats a POST that
-        may have been processed.
+        What makes single requests at once: nothing is repeated or waited for, and nothing counts them.
 
         :raises LuccaConfigurationError: if the connection is wrong
         """
-        return self._session
+        from airflow import __version__ as airflow_version
+
+        user_agent = f"airflow-provider-lucca/{__version__} apache-airflow/{airflow_version}"
+        return InvoicesClient(self.tenant, user_agent=user_agent)
+
+    def get_conn(self) -> requests.Session:
+        """
+        Return the session, which puts the key on requests to the tenant. Several threads may use it.
+
+        It has a default time-out, follows no redirect, always checks certificates, and sends a request once.
+
+        :raises LuccaConfigurationError: if the connection is wrong
+        """
+        return self.client.session
 
     @cached_property
     def pacer(self) -> Pacer:
         """
-        What keeps the reads of this hook within the connection's share of the tenant's limit.
+        What keeps the calls of this hook within the connection's share of the tenant's rate limit.
 
         :raises LuccaConfigurationError: if the connection is wrong
         """
@@ -182,15 +175,13 @@ class LuccaHook(BaseHook):
         :raises ValueError: for an argument that cannot be used; nothing was sent
         :raises LuccaError: as :mod:`lucca_provider.exceptions` says
         """
-        purchase_id = _one_id(purchase_id)
-        body = {"comment": parse_comment(comment), "date": parse_closing_date(closing_date)}
-        self._call(
-            "POST",
-            f"/purchases/{purchase_id}/closing",
-            what=f"Closing purchase {purchase_id}",
-            purchase_id=purchase_id,
-            json={name: value for name, value in body.items() if value is not None},
+        close = partial(
+            self.client.close_purchase,
+            _one_id(purchase_id),
+            comment=parse_comment(comment),
+            closing_date=parse_closing_date(closing_date),
         )
+        self.pacer.call(close, repeat_in_doubt=False)
 
     def get_purchase(self, purchase_id: int) -> dict[str, Any]:
         """
@@ -200,33 +191,7 @@ class LuccaHook(BaseHook):
         :raises ValueError: for an id that cannot be one
         :raises LuccaError: as :mod:`lucca_provider.exceptions` says
         """
-        purchase_id = _one_id(purchase_id)
-        what = f"Reading purchase {purchase_id}"
-        value = self._call("GET", f"/purchases/{purchase_id}", what=what, purchase_id=purchase_id)
-        if not isinstance(value, dict):
-            raise LuccaInDoubtError(f"{what}: Lucca's answer is not a JSON object.", purchase_id=purchase_id)
-        if value.get("id", purchase_id) != purchase_id:
-            # A cache gone wrong, say: the state of another purchase must not pass for this one's.
-            raise LuccaInDoubtError(f"{what}: Lucca's answer is about another purchase.", purchase_id=purchase_id)
-        return value
-
-    def get_purchase_states(self, cursor: str | None = None) -> Page:
-        """
-        Read the states of up to 1000 purchases: ``GET /cleemy-procurement/api/purchases``.
-
-        The query parameters of this list are not documented; those of its siblings (``limit``, ``page``,
-        ``fields.root``) are sent.
-
-        :param cursor: ``cursor`` of the page before
-        :raises LuccaError: as :mod:`lucca_provider.exceptions` says
-        """
-        params = {"limit": str(PAGE_SIZE), "fields.root": "next"}
-        if cursor is not None:
-            params["page"] = cursor
-        answer = self._call("GET", "/purchases", what="Listing purchases", params=params)
-        items = read_items(answer, "Listing purchases")
-        states = {item["id"]: _state_of(item) for item in items if has_id(item)}
-        return Page(states, read_token(answer))
+        return self.pacer.call(partial(self.client.get_purchase, _one_id(purchase_id)), repeat_in_doubt=True)
 
     def list_purchases(self, query: Query | None = None) -> Iterator[Mapping[str, Any]]:
         """
@@ -250,7 +215,7 @@ class LuccaHook(BaseHook):
         :raises ValueError: for parameters that cannot be used; nothing was sent
         :raises LuccaError: as :meth:`list_purchases`
         """
-        return self._pages("/purchases", "Listing purchases", read_query(query))
+        return self._pages(ListReader(PURCHASES, read_query(query)), "Listing purchases")
 
     def list_booked_documents(
         self, created_since: datetime.date | str | None = None, query: Query | None = None
@@ -283,14 +248,21 @@ class LuccaHook(BaseHook):
         given = read_query(query)
         if (day := parse_closing_date(created_since, name="created_since")) is not None:
             given["createdAt.from"] = [day]
-        return self._pages("/booked-documents", "Listing booked documents", given)
+        return self._pages(ListReader(DOCUMENTS, given), "Listing booked documents")
 
-    def _pages(self, path: str, what: str, query: Query) -> Iterator[ListPage]:
-        def fetch(params: Mapping[str, Any]) -> Any:
-            call = partial(self._call, "GET", path, what=what, params=params, session=self._paced_session)
-            return self.pacer.call(call, repeat_in_doubt=True)
+    def _pages(self, reader: ListReader, what: str) -> Iterator[ListPage]:
+        return read_pages(reader, lambda: self.get_page(reader.path, reader.params), what=what)
 
-        return read_pages(fetch, query, what=what)
+    def get_page(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Read one page of a list.
+
+        :param path: of the list below ``/cleemy-procurement/api``, such as ``/purchases``
+        :param params: query parameters
+        :return: Lucca's JSON object, not interpreted
+        :raises LuccaError: as :mod:`lucca_provider.exceptions` says
+        """
+        return self.pacer.call(partial(self.client.get_page, path, params), repeat_in_doubt=True)
 
     def probe(self) -> None:
         """
@@ -298,70 +270,44 @@ class LuccaHook(BaseHook):
 
         :raises LuccaError: as :mod:`lucca_provider.exceptions` says
         """
-        self._call("GET", "/natures", what="Reading the list of natures", params={"limit": "1"})
+        self.pacer.call(self.client.probe, repeat_in_doubt=True)
 
     def test_connection(self) -> tuple[bool, str]:
         """
-        Try the connection with one cheap GET.
+        Try the connection with one cheap GET, which is not waited for or repeated.
 
         :return: whether it works, and a message that says which tenant, or what is wrong and what to do
         """
         try:
             where = f"{self.base_url} ({self.environment})"
-        except LuccaError as error:
+            self.client.probe()
+        except LuccaConfigurationError as error:
             return False, str(error)
-        try:
-            self.probe()
-        except LuccaForbiddenError:
-            return False, (
-                f"{where}: the API key is good, but its role has no right on Lucca Invoices (403). Give the key's role "
-                "the rights to view purchases and to manage invoices and payments of approved purchases."
-            )
-        except LuccaNotFoundError:
-            return False, (
-                f"{where}: nothing there answers as Lucca Invoices (404). Check that Host is your tenant, such as "
-                "acme.ilucca.net, and that it has the Invoices module."
-            )
-        except LuccaAccessError as error:
-            return False, f"{where}: {error}"
         except LuccaError as error:
-            return False, f"{where}: {error} Try again later."
-        return (
-            True,
-            f"Connected to {where}. Whether the API key's role has the right to close, only a closing can tell.",
+            return False, f"{where}: {_advise(error)}"
+        return True, (
+            f"Connected to {where}. This does not show whether the API key may view or close purchases: both rights "
+            "are needed."
         )
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        what: str,
-        purchase_id: int | None = None,
-        params: Mapping[str, Any] | None = None,
-        json: dict[str, Any] | None = None,
-        session: requests.Session | None = None,
-    ) -> Any:
-        """Make one call and return the JSON of a clear yes, ``None`` if it has none."""
-        tenant = self.tenant
-        what = f"{what} at {tenant.base_url}"
-        doubt = "It may or may not have happened." if method == "POST" else "Nothing was changed."
-        around = sys.exc_info()[1]
-        try:
-            response = (session or self._session).request(
-                method, f"{tenant.base_url}{API_PATH}{path}", params=params, json=json, stream=True
-            )
-        except (OSError, HTTPError) as failure:
-            error = explain_failure(
-                failure, around=around, what=what, doubt=doubt, secret=tenant.api_key, purchase_id=purchase_id
-            )
-        else:
-            with response:
-                body = read_body(response, secret=tenant.api_key, deadline=tenant.timeout)
-            check_answer(response, body, what=what, doubt=doubt, purchase_id=purchase_id)
-            return body.value
-        # Not within the clause above: the failure holds the request and its headers, and would go along as context.
-        raise error
+
+def _advise(error: LuccaError) -> str:
+    """Say what is wrong with a connection of which the probe failed, and what to do."""
+    if (isinstance(error, LuccaRefusedError) and error.web_page) or isinstance(error, LuccaNotFoundError):
+        return (
+            f"nothing there answers as Lucca Invoices ({error.status}). Check that {field_label('host')} is your "
+            "tenant, such as acme.ilucca.net, and that it has the Invoices module."
+        )
+    if isinstance(error, LuccaForbiddenError):
+        return (
+            "the API key is good, but its role has no right on Lucca Invoices (403). Give the key's role the rights to "
+            "view purchases and to manage invoices and payments of approved purchases."
+        )
+    if isinstance(error, LuccaUnclearError):
+        return f"{error} Nothing there answers as Lucca Invoices; check {field_label('host')}."
+    if isinstance(error, (LuccaThrottledError, LuccaInDoubtError)):
+        return f"{error} Try again later."
+    return str(error)
 
 
 def _one_id(value: int) -> int:
@@ -371,8 +317,3 @@ def _one_id(value: int) -> int:
 
 def _items_of(pages: Iterator[ListPage]) -> Iterator[Mapping[str, Any]]:
     return (item for page in pages for item in page.items)
-
-
-def _state_of(item: Mapping[str, Any]) -> str | None:
-    state = item.get("state")
-    return state if isinstance(state, str) else None

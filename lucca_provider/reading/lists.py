@@ -10,9 +10,10 @@ A page is evidence by itself. Whether a list is *whole* matters only to who asks
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DOCUMENTS", "LISTED_FROM", "MAX_PAGES", "PAGE_SIZE", "PURCHASES", "ListReader", "page_params"]
+__all__ = ["DOCUMENTS", "LISTED_FROM", "MAX_PAGES", "PAGE_SIZE", "PURCHASES", "ListPage", "ListReader", "page_params"]
 
 PURCHASES = "/purchases"
 """Path of the list of purchases. Its query parameters are not documented; those of its siblings are sent."""
@@ -24,6 +25,19 @@ MAX_PAGES = 10_000
 """Pages of one list: more are a server that never comes to an end."""
 LISTED_FROM = 3
 """Purchases from which the list is tried first. Its first page, of up to 1000, tells whether to read on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """
+    A page of a list.
+
+    :param items: Lucca's JSON objects, each with an integer ``id``
+    :param count: how many the whole list has; ``None`` if Lucca does not say
+    """
+
+    items: Sequence[Mapping[str, Any]]
+    count: int | None = None
 
 
 def page_params(page: str | None) -> dict[str, Any]:

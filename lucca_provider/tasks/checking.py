@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from lucca_provider.checking import Check, ListPage, Rules, check_purchases
+from lucca_provider.checking import Check, Rules, check_purchases
 from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_purchase_ids, parse_states
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class Arguments:
         :param hook: the connection
         :raises LuccaError: for what no other request would escape, such as a wrong key
         """
-        return check_purchases(self.purchase_ids, HookSource(hook), self.rules, documents_since=self.documents_since)
+        return check_purchases(self.purchase_ids, hook, self.rules, documents_since=self.documents_since)
 
 
 def read_arguments(task: Any) -> Arguments:
@@ -67,22 +66,6 @@ def read_arguments(task: Any) -> Arguments:
         )
     except InvalidInputError as error:
         raise AirflowFailException(str(error)) from error
-
-
-class HookSource:
-    """Lets a check read through a hook, within the tenant's limit."""
-
-    def __init__(self, hook: LuccaHook) -> None:
-        self._hook = hook
-
-    def purchase(self, purchase_id: int) -> Mapping[str, Any]:
-        return self._hook.pacer.call(partial(self._hook.get_purchase, purchase_id), repeat_in_doubt=True)
-
-    def purchase_pages(self) -> Iterator[ListPage]:
-        return self._hook.purchase_pages()
-
-    def document_pages(self, since: str | None) -> Iterator[ListPage]:
-        return self._hook.booked_document_pages(since)
 
 
 def say_open(check: Check) -> Sequence[str]:

@@ -101,7 +101,7 @@ def perform(client: InvoicesClient, arguments: Arguments, step: Step) -> object:
     elif step.kind is Kind.READ:
         return client.get_purchase(step.purchase_id).get("state")
     elif step.kind is Kind.LIST:
-        return client.get_page(PURCHASES, page_params(step.page), "Listing purchases")
+        return client.get_page(PURCHASES, page_params(step.page))
     else:
         client.probe()
     return None

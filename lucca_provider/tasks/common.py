@@ -26,14 +26,14 @@ NAMED_IN_ERROR = 50
 
 def connect(lucca_conn_id: str) -> LuccaHook:
     """
-    Make a hook that repeats nothing by itself, so that each request is counted, and check its connection.
+    Make a hook and check its connection.
 
     :param lucca_conn_id: the Airflow connection
     :raises AirflowFailException: if the connection cannot be used
     """
     from lucca_provider.hooks.lucca import LuccaHook
 
-    hook = LuccaHook(lucca_conn_id, retries=0)
+    hook = LuccaHook(lucca_conn_id)
     try:
         hook.get_conn()
     except LuccaConfigurationError as error:

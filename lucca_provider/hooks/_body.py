@@ -1,0 +1,192 @@
+"""Reads the body of an answer: any size, any type, packed or not, broken off or not."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from lucca_provider.hooks._words import Show
+
+__all__ = ["Body", "read_body"]
+
+MAX_BODY = 32 * 1024 * 1024
+"""Bytes of a good answer that are read: a page of 1000 documents is a few megabytes."""
+MAX_ERROR_BODY = 64 * 1024
+"""Bytes of any other answer that are read."""
+MAX_MESSAGES = 20
+"""Fields that are kept of Lucca's ``errors``, and messages of each."""
+_CHUNK = 64 * 1024
+_HTML_TYPES = ("text/html", "application/xhtml+xml")
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """
+    What an answer said.
+
+    :param value: its JSON value; ``None`` if it is not JSON
+    :param is_json: whether it is JSON
+    :param is_blank: whether there is nothing in it
+    :param is_html: whether it is a web page, whatever its status or type claims
+    :param complete: whether it certainly was read to its end
+    :param says_failed: whether it says itself that the request failed, whatever its status claims
+    :param title: see :class:`~lucca_provider.exceptions.LuccaError`, as ``detail`` and ``errors``; fit for one line
+        of a log, and empty for an answer that does not say that it failed
+    """
+
+    value: Any = None
+    is_json: bool = False
+    is_blank: bool = False
+    is_html: bool = False
+    complete: bool = True
+    says_failed: bool = False
+    title: str | None = None
+    detail: str | None = None
+    errors: dict[str, list[str]] = field(default_factory=dict)
+
+
+def read_body(response: requests.Response, *, show: Show, deadline: float) -> Body:
+    """
+    Read a body, and nothing into it.
+
+    :param show: makes what is shown of it fit for a log
+    :param deadline: seconds after which reading stops, however much has arrived
+    """
+    good = 200 <= response.status_code < 300
+    raw, read = _read(response, MAX_BODY if good else MAX_ERROR_BODY, deadline)
+    # What JSON may be written in. Web pages in UTF-16 are recognised by it, too.
+    encoding = json.detect_encoding(raw)
+    text = raw.decode(encoding, "replace").lstrip("\ufeff")
+    value, is_json = _parse(raw, encoding)
+    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    is_blank = not text.strip()
+    is_html = text.lstrip().startswith("<") or (content_type in _HTML_TYPES and not is_json and not is_blank)
+    complete = read and (_has_end(response) or isinstance(value, (dict, list)))
+    says_failed = good and (content_type == "application/problem+json" or _says_failed(value))
+    about: dict[str, Any] = {}
+    if not is_html and (says_failed or not good):
+        about = _details(text, show, is_cut=not read)
+    return Body(value, is_json, is_blank, is_html, complete, says_failed, **about)
+
+
+def _read(response: requests.Response, limit: int, deadline: float) -> tuple[bytes, bool]:
+    """Read at most ``limit`` bytes; say whether that was all of it."""
+    until = time.monotonic() + deadline
+    raw = bytearray()
+    unpack = _Unpack(response.headers.get("Content-Encoding", ""))
+    try:
+        # What has arrived, as it arrives, so that a slow drip cannot outlast the deadline. Unpacked here, since
+        # urllib3 does not say whether what was packed is whole.
+        while chunk := response.raw.read1(_CHUNK, decode_content=False):
+            raw += unpack(chunk, limit + 1 - len(raw))
+            if len(raw) > limit or time.monotonic() > until:
+                return bytes(raw[:limit]), False
+    except (OSError, HTTPError, zlib.error):
+        return bytes(raw), False
+    return bytes(raw), unpack.is_whole
+
+
+class _Unpack:
+    """Unpacks gzip and deflate. What is packed otherwise was not asked for, and stays as it is."""
+
+    def __init__(self, encoding: str) -> None:
+        packed = encoding.strip().lower() in ("gzip", "x-gzip", "deflate")
+        self._inflate = zlib.decompressobj(32 + zlib.MAX_WBITS) if packed else None
+        self._begun = False
+
+    def __call__(self, chunk: bytes, most: int) -> bytes:
+        self._begun = True
+        return self._inflate.decompress(chunk, most) if self._inflate else chunk
+
+    @property
+    def is_whole(self) -> bool:
+        if not self._inflate or not self._begun:
+            return True
+        return self._inflate.eof and not self._inflate.unused_data
+
+
+def _has_end(response: requests.Response) -> bool:
+    """Return whether the answer says how long it is; one that ends with its connection may have broken off."""
+    headers = response.headers
+    if "Transfer-Encoding" in headers:
+        return headers["Transfer-Encoding"].strip().lower() == "chunked"
+    return response.status_code == 204 or bool(re.fullmatch(r"[0-9]+", headers.get("Content-Length", "").strip()))
+
+
+def _parse(raw: bytes, encoding: str) -> tuple[Any, bool]:
+    try:
+        return json.loads(raw.decode(encoding).lstrip("\ufeff"), parse_constant=_refuse_constant), True
+    except (ValueError, RecursionError):
+        return None, False
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _says_failed(value: object) -> bool:
+    """Return whether JSON says that something failed. A purchase itself may have a ``status`` that is text."""
+    if not isinstance(value, dict):
+        return False
+    for name, said in value.items():
+        if name.lower() in ("error", "errors") and said:
+            return True
+        if name.lower() == "status" and type(said) in (int, float) and said >= 400:
+            return True
+    return False
+
+
+def _details(text: str, show: Show, *, is_cut: bool) -> dict[str, Any]:
+    """Return ``title``, ``detail`` and ``errors`` of what Lucca says is wrong."""
+    text = show.blot(text)  # before anything is taken out of it or shortened
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        return {"detail": show(text, is_cut=is_cut) or None}
+    return {
+        "title": _text_of(value, show, "title", "Title", "message", "Message", "error"),
+        "detail": _text_of(value, show, "detail", "Detail", "error_description"),
+        "errors": _errors_of(value.get("errors", value.get("Errors")), show),
+    }
+
+
+def _text_of(value: Mapping[str, Any], show: Show, *names: str) -> str | None:
+    for name in names:
+        text = value.get(name)
+        if isinstance(text, str) and text.strip():
+            return show(text)
+    return None
+
+
+def _errors_of(value: object, show: Show) -> dict[str, list[str]]:
+    fields = value if isinstance(value, dict) else {"errors": value}
+    return {
+        show(name): [show(message) for message in found]
+        for name, messages in list(fields.items())[:MAX_MESSAGES]
+        if (found := _messages_of(messages))
+    }
+
+
+def _messages_of(value: object) -> list[str]:
+    messages = value if isinstance(value, list) else [value]
+    return [_written(message) for message in messages[:MAX_MESSAGES] if message not in (None, "")]
+
+
+def _written(message: object) -> str:
+    if isinstance(message, str):
+        return message
+    try:
+        # In full, so that nothing is shortened before the key is blotted out of it.
+        return repr(message)
+    except RecursionError:
+        return "…"
