@@ -96,8 +96,8 @@ def _kept(task: Any, name: str) -> object:
         original = dag.get_task(task.task_id)
         if getattr(original, name, None) is value:
             setattr(original, name, kept)
-        elif original.is_mapped and original.partial_kwargs.get(name) is value:
-            original.partial_kwargs[name] = kept
+        elif (shared := getattr(original, "partial_kwargs", {})).get(name) is value:
+            shared[name] = kept
     return kept
 
 
