@@ -142,14 +142,15 @@ class ClosingRun:
         sent = self._in_flight.get(step)
         if sent is None:
             return
-        if self._health.access.is_undecided(answer) and step.kind is not Kind.PROBE:
-            self._held.append((step, sent, answer, now))
-        else:
-            self._take(step, sent, answer, now)
+        # First of all, so that an answer that cannot be dealt with does not take up room for ever.
         if isinstance(answer, LuccaNotSentError):
             self._window.not_sent()
         else:
             self._window.answered(now)
+        if self._health.access.is_undecided(answer) and step.kind is not Kind.PROBE:
+            self._held.append((step, sent, answer, now))
+        else:
+            self._take(step, sent, answer, now)
         self._judge(step, answer, now)
         del self._in_flight[step]
 
