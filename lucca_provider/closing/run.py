@@ -97,6 +97,8 @@ class ClosingRun:
         """What the answers so far say about server, host and key."""
         self._listing = Listing(window)
         """How far the list of purchases was read."""
+        self._settled_at = 0.0
+        """From when anything may be asked: what a process before this one had on its way has landed by then."""
         self._in_flight: dict[Step, _Sent] = {}
         """Requests on their way."""
         self._held: list[tuple[Step, _Sent, object, float]] = []
@@ -260,11 +262,11 @@ class ClosingRun:
                 if purchase_id in asked:
                     self._agenda.put(purchase_id, Purchase(ready_at=now, maybe=True))
             if not attempt.first or not journal.is_empty:
-                self._health.settle(now + SETTLE_SECONDS)
+                self._settled_at = now + SETTLE_SECONDS
             self._agenda.fill(self.purchase_ids, self.decisions)
 
     def _restore(self, wait: Wait) -> None:
-        self._health, self._listing.reader = wait.health, wait.reader
+        self._health, self._listing.reader, self._settled_at = wait.health, wait.reader, wait.settled_at
         for moment in wait.window:
             self._window.add(moment)
         for purchase_id, decision in wait.unresolved.items():
@@ -281,6 +283,8 @@ class ClosingRun:
         purchases = {purchase_id: self._agenda[purchase_id] for purchase_id in open_ids[:worth]}
         purchases |= {each: known for each, known in self._agenda.items() if known.read_at is None or known.sends}
         return Wait(
+            at=now,
+            settled_at=self._settled_at,
             window=self._window.answers(),
             health=self._health,
             reader=self._listing.reader,
@@ -302,12 +306,15 @@ class ClosingRun:
         room = self._window.room_at(now)
         if room is None:
             return Pause(None)
-        when = max(ready, self._health.ready_at, room)
+        when = max(ready, self._settled_at, self._health.ready_at, room)
         if when <= now:
             return step
-        left = len(self.purchase_ids) - len(self.decisions)
-        burst = self._window.burst_at(now, left, BURST_SPREAD * self._window.seconds)
-        return Pause(when, max(when, burst) if room > now else when)
+        # What has to settle is waited for in the worker: the clocks of two of them are not compared.
+        back = self._health.ready_at
+        if room > now:
+            left = len(self.purchase_ids) - len(self.decisions)
+            back = max(back, room, self._window.burst_at(now, left, BURST_SPREAD * self._window.seconds))
+        return Pause(when, back)
 
     def _candidate(self, now: float) -> tuple[Step, float] | None:
         """Find the next step and when it may be taken, whatever the limit says."""

@@ -30,6 +30,9 @@ class Wait:
     """
     A record for a wait. Moments are seconds of the clock of whoever wrote it.
 
+    :param at: when it was written
+    :param settled_at: from when anything may be asked, see rule "settle by your own start" in
+        :mod:`lucca_provider.closing.run`
     :param window: moments of the requests that still count for the limit
     :param health: see :class:`~lucca_provider.limits.health.Health`
     :param reader: how far the list was read; ``None`` if it cannot be used
@@ -39,6 +42,8 @@ class Wait:
     :param unresolved: the outcomes that the journal does not keep
     """
 
+    at: float
+    settled_at: float
     window: list[float]
     health: Health
     reader: ListReader | None
@@ -60,6 +65,8 @@ class Wait:
         for purchase_id, decision in self.unresolved.items():
             reasons.setdefault(decision.detail or "", []).append(purchase_id)
         return {
+            "at": self.at,
+            "settled_at": self.settled_at,
             "window": self.window,
             "health": self.health.carry(),
             "list": None if self.reader is None else self.reader.carry(),
@@ -86,13 +93,16 @@ class Wait:
         if carried is None or not _is_sane(carried):
             return None
         try:
+            at = float(carried["at"])
             return cls(
+                at=now,
+                settled_at=_settled_at(float(carried["settled_at"]), at, now),
                 window=[min(float(moment), now) for moment in carried["window"]],
                 health=Health.restore(carried["health"], now),
                 reader=None if carried["list"] is None else ListReader.restore(PURCHASES, carried["list"]),
                 singly=bool(carried["singly"]),
                 later=bool(carried["later"]),
-                purchases=_asked_for(_purchases(carried, now), asked),
+                purchases=_asked_for(_purchases(carried, at, now), asked),
                 unresolved=_asked_for(_unresolved(carried), asked),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -104,12 +114,12 @@ def _asked_for(known: Iterable[tuple[int, Known]], asked: Collection[int]) -> di
     return {each: one for each, one in known if type(each) is int and each in asked}
 
 
-def _purchases(carried: Mapping[str, Any], now: float) -> Iterator[tuple[int, Purchase]]:
+def _purchases(carried: Mapping[str, Any], at: float, now: float) -> Iterator[tuple[int, Purchase]]:
     for read_at, ready_at, ids in carried["open"]:
         for each in ids:
             yield each, Purchase(read_at=min(float(read_at), now), ready_at=min(float(ready_at), now))
     for purchase_id, *fields in carried["others"]:
-        yield purchase_id, _purchase(fields, now)
+        yield purchase_id, _purchase(fields, at, now)
 
 
 def _unresolved(carried: Mapping[str, Any]) -> Iterator[tuple[int, Decision]]:
@@ -124,17 +134,21 @@ def _fields(known: Purchase) -> list[Any]:
     return [known.read_at, known.ready_at, known.sends, known.reads, known.maybe, words]
 
 
-def _purchase(fields: list[Any], now: float) -> Purchase:
+def _purchase(fields: list[Any], at: float, now: float) -> Purchase:
     read_at, ready_at, sends, reads, maybe, words = fields
-    latest = now + (SETTLE_SECONDS if maybe else backoff(MAX_READS))
     return Purchase(
         read_at=None if read_at is None else min(float(read_at), now),
-        ready_at=now + SETTLE_SECONDS if maybe else min(float(ready_at), latest),
+        ready_at=_settled_at(float(ready_at), at, now) if maybe else min(float(ready_at), now + backoff(MAX_READS)),
         sends=min(int(sends), MAX_SENDS),
         reads=min(int(reads), MAX_READS),
         maybe=bool(maybe),
         refusal=None if words is None else _refusal(*words),
     )
+
+
+def _settled_at(moment: float, at: float, now: float) -> float:
+    """Return when something has settled: if it had not when the wait began, by the reader's own start."""
+    return now + SETTLE_SECONDS if moment > at else now
 
 
 def _refusal(status: object, title: object, detail: object) -> Decision:

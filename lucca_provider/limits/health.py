@@ -267,14 +267,6 @@ class Health:
         self.access.take(answer)
         return None
 
-    def settle(self, until: float) -> None:
-        """
-        Let nothing be sent before a moment.
-
-        :param until: when whatever a process before this one had on its way has landed
-        """
-        self.outage.until = max(self.outage.until, until)
-
     @property
     def ready_at(self) -> float:
         """When the next request may be sent; a moment in the past if at once."""
