@@ -45,6 +45,7 @@ __all__ = [
     "page_read",
     "reading_answered",
     "shorten",
+    "shows_no_effect",
 ]
 
 SETTLE_SECONDS = 5.0
@@ -142,6 +143,18 @@ def reading_answered(purchase: Purchase, answer: object, asked_at: float, now: f
     if isinstance(answer, LuccaError):
         return _unreadable(purchase, answer)
     return _state_known(purchase, answer if isinstance(answer, str) else None, asked_at)
+
+
+def shows_no_effect(kind: Kind, answer: object) -> bool:
+    """
+    Return whether an answer shows that no closing of the purchase so far has taken effect.
+
+    :param kind: what was asked
+    :param answer: a state, or an error
+    """
+    if kind is Kind.CLOSE:
+        return isinstance(answer, (LuccaNotSentError, LuccaThrottledError, LuccaRefusedError))
+    return kind is Kind.READ and isinstance(answer, str) and answer in OPEN_STATES
 
 
 def page_read(purchase: Purchase, state: object, asked_at: float) -> Purchase | Decision:

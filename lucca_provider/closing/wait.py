@@ -37,6 +37,7 @@ class Wait:
     :param health: see :class:`~lucca_provider.limits.health.Health`
     :param reader: how far the list was read; ``None`` if it cannot be used
     :param singly: whether the unread purchases are those that the list did not tell
+    :param later: whether unread ones need not be read before the open ones are closed
     :param purchases: what is known of purchases that are not decided, in the order in which they are closed
     :param unresolved: the outcomes that the journal does not keep
     """
@@ -47,6 +48,7 @@ class Wait:
     health: Health
     reader: ListReader | None
     singly: bool
+    later: bool
     purchases: dict[int, Purchase]
     unresolved: dict[int, Decision]
 
@@ -69,6 +71,7 @@ class Wait:
             "health": self.health.carry(),
             "list": None if self.reader is None else self.reader.carry(),
             "singly": self.singly,
+            "later": self.later,
             "open": [[*moments, ids] for moments, ids in opened.items()],
             "others": others,
             "unresolved": list(reasons.items()),
@@ -98,6 +101,7 @@ class Wait:
                 health=Health.restore(carried["health"], now),
                 reader=None if carried["list"] is None else ListReader.restore(PURCHASES, carried["list"]),
                 singly=bool(carried["singly"]),
+                later=bool(carried["later"]),
                 purchases=_asked_for(_purchases(carried, at, now), asked),
                 unresolved=_asked_for(_unresolved(carried), asked),
             )

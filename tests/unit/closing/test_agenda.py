@@ -153,6 +153,18 @@ def test_a_reading_that_is_too_old_makes_its_purchase_unread_and_keeps_its_count
     assert agenda.open_ids() == [2]
 
 
+def test_what_is_to_come_later_is_taken_up_once_nothing_is_open():
+    agenda = opened(1)
+    agenda.fill([1, 2, 3], {3}, later=True)
+    assert agenda.is_read_later
+    assert not agenda.resume()
+    assert taken(agenda) == [close(1)]
+    assert agenda.resume()
+    assert list(agenda.unlisted) == [2]
+    assert not agenda.is_read_later
+    assert not agenda.resume()
+
+
 def test_a_step_about_no_purchase_takes_none_out():
     agenda = singly(1)
     agenda.put(2, Purchase(ready_at=T))

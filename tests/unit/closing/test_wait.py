@@ -27,6 +27,7 @@ def waits(**fields: Any) -> Wait:
         "health": Health(),
         "reader": reader,
         "singly": True,
+        "later": True,
         "purchases": {
             2: Purchase(read_at=T - 9),
             1: Purchase(read_at=T - 9),
@@ -57,7 +58,7 @@ def test_it_comes_back_as_it_was():
     before, wait = waits(), again()
     assert wait.window == before.window
     assert wait.health == before.health
-    assert wait.singly is True
+    assert (wait.singly, wait.later) == (True, True)
     assert wait.purchases == before.purchases
     assert list(wait.purchases) == list(before.purchases)
     assert wait.unresolved == before.unresolved
@@ -145,7 +146,7 @@ def test_without_a_record_there_is_nothing():
     assert Wait.read(None, ASKED, T) is None
 
 
-@pytest.mark.parametrize("name", ["window", "health", "list", "singly", "open", "others", "unresolved"])
+@pytest.mark.parametrize("name", ["window", "health", "list", "singly", "later", "open", "others", "unresolved"])
 def test_a_record_that_lacks_something_is_unreadable(name):
     record = carried()
     del record[name]
@@ -153,7 +154,7 @@ def test_a_record_that_lacks_something_is_unreadable(name):
 
 
 @pytest.mark.parametrize("value", NONSENSE)
-@pytest.mark.parametrize("name", ["window", "health", "list", "singly", "open", "others", "unresolved"])
+@pytest.mark.parametrize("name", ["window", "health", "list", "singly", "later", "open", "others", "unresolved"])
 def test_any_nonsense_in_a_record_is_unreadable_or_harmless(name, value):
     wait = Wait.read({**carried(), name: value}, ASKED, T)
     if wait is not None:
