@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lucca_provider.checking.check import Blocked, Check, ListPage, Source, Unknown, check_purchases
+from lucca_provider.checking.check import Blocked, Check, Source, Unknown, check_purchases
 from lucca_provider.checking.readiness import Finding, Rules, find_readiness
 
-__all__ = ["Blocked", "Check", "Finding", "ListPage", "Rules", "Source", "Unknown", "check_purchases", "find_readiness"]
+__all__ = ["Blocked", "Check", "Finding", "Rules", "Source", "Unknown", "check_purchases", "find_readiness"]

@@ -5,28 +5,26 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypedDict
 
 from lucca_provider.checking.readiness import Finding, Rules, find_readiness, needs_documents, tells_state
 from lucca_provider.exceptions import (
-    LuccaError,
     LuccaForbiddenError,
     LuccaInDoubtError,
     LuccaNotFoundError,
     LuccaNotSentError,
     LuccaRefusedError,
 )
+from lucca_provider.reading.lists import DOCUMENTS, PURCHASES, ListReader
 
-__all__ = ["Blocked", "Check", "ListPage", "Source", "Unknown", "check_purchases"]
+__all__ = ["Blocked", "Check", "Source", "Unknown", "check_purchases"]
 
 log = logging.getLogger(__name__)
 
 STREAK = 5
 """Purchases in a row that could not be read, after which the others are not asked for."""
-LISTED_FROM = 3
-"""Purchases from which the list is tried first. Its first page, of up to 1000, tells whether it is worth going on."""
 
 _GOES_ON = (LuccaRefusedError, LuccaInDoubtError, LuccaNotSentError)
 """What is wrong with one answer only. Other errors (a wrong key, a used-up limit) end a check."""
@@ -55,30 +53,14 @@ class Check(TypedDict):
     unknown: list[Unknown]
 
 
-@dataclass(frozen=True, slots=True)
-class ListPage:
-    """
-    A page of a list.
-
-    :param items: Lucca's JSON objects, each with an integer ``id``
-    :param count: how many the whole list has; ``None`` if Lucca does not say
-    """
-
-    items: Sequence[Mapping[str, Any]]
-    count: int | None = None
-
-
 class Source(Protocol):
-    """Where a check reads from. All raise :class:`LuccaError`."""
+    """Where a check reads from: the hook, or anything like it. Both raise :class:`LuccaError`."""
 
-    def purchase(self, purchase_id: int) -> Mapping[str, Any]:
+    def get_purchase(self, purchase_id: int) -> Mapping[str, Any]:
         """Return one purchase."""
 
-    def purchase_pages(self) -> Iterator[ListPage]:
-        """Yield the pages of all purchases, a request each."""
-
-    def document_pages(self, since: str | None) -> Iterator[ListPage]:
-        """Yield the pages of the booked documents that were created on a day or later, a request each."""
+    def get_page(self, path: str, params: Mapping[str, Any]) -> object:
+        """Return the JSON of a page of a list, whatever it is."""
 
 
 def check_purchases(
@@ -95,17 +77,10 @@ def check_purchases(
     """
     documents = _Documents(source, documents_since)
     purchases = _Purchases(purchase_ids, source)
-    purchases.begin()
-    documents.begin()
-    log.info(
-        "This check takes %s more requests for purchases, and %s for documents.",
-        purchases.requests_left,
-        "an unknown number" if documents.requests_left is None else documents.requests_left,
-    )
-    purchases.finish()
+    purchases.read()
     undecided = [number for number, purchase in purchases.found.items() if needs_documents(purchase, rules)]
     if undecided:
-        documents.finish()
+        documents.read()
     # The list may leave out the amount, which is all that hints at documents that this key cannot see.
     if not documents.problem:
         purchases.ask_again(
@@ -144,41 +119,14 @@ def _build_check(findings: Mapping[int, Finding]) -> Check:
     return check
 
 
-class _Pages:
-    """Reads a list page by page, and keeps what ended it."""
-
-    def __init__(self, pages: Iterator[ListPage]) -> None:
-        self._pages = pages
-        self._size = 0
-        self._items = 0
-        self.read = 0
-        self.ended = False
-        self.count: int | None = None
-        self.error: LuccaError | None = None
-
-    def next(self) -> Sequence[Mapping[str, Any]]:
-        """Return the items of the next page; none at the end or after an error that concerns this list only."""
-        try:
-            page = next(self._pages, None)
-        except _GOES_ON as error:
-            self.error, page = error, None
-        if page is None:
-            self.ended = True
-            return []
-        self._size = self._size or len(page.items)
-        self._items += len(page.items)
-        self.read += 1
-        self.count = page.count
-        return page.items
-
-    @property
-    def requests_left(self) -> int | None:
-        """How many pages are to come, as far as that is known."""
-        if self.ended:
-            return 0
-        if self.count is None:
-            return None
-        return -(-max(0, self.count - self._items) // max(1, self._size))
+def _read_page(reader: ListReader, source: Source) -> Sequence[Mapping[str, Any]]:
+    """Return the items of the next page; none after an error that concerns this list only."""
+    try:
+        answer = source.get_page(reader.path, reader.params)
+    except _GOES_ON as error:
+        reader.fail(str(error))
+        return []
+    return reader.take(answer)
 
 
 @dataclass
@@ -189,34 +137,15 @@ class _Purchases:
     source: Source
     found: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     problems: dict[int, str] = field(default_factory=dict)
-    _pages: _Pages | None = None
     _listed: set[int] = field(default_factory=set)
 
-    def begin(self) -> None:
-        """Read what tells how many requests it takes."""
-        if len(self.ids) >= LISTED_FROM:
-            self._pages = _Pages(self.source.purchase_pages())
-            self._take_page(self._pages)
-
-    @property
-    def requests_left(self) -> int:
-        """How many requests are to come, if the list has all purchases."""
-        missing = len(self.ids) - len(self.found)
-        pages = self._pages.requests_left if self._pages else 0
-        return min(missing, pages) if pages else missing
-
-    def finish(self) -> None:
-        """Read the rest, by pages as long as there are fewer of them than purchases to find."""
-        pages = self._pages
-        while pages and not pages.ended:
-            missing = len(self.ids) - len(self.found)
-            left = pages.requests_left
-            # A list that does not tell its length is taken to be half read: it costs twice too much at worst.
-            if missing <= (pages.read if left is None else left):
-                break
-            self._take_page(pages)
-        if pages and pages.error:
-            log.info("The purchases list cannot be used (%s); asking for each purchase instead.", pages.error)
+    def read(self) -> None:
+        """Read them, by pages as long as there are fewer of them than purchases to find."""
+        reader = ListReader(PURCHASES)
+        while reader.is_worth_reading(len(self.ids) - len(self.found)):
+            self._take_page(_read_page(reader, self.source))
+        if reader.problem:
+            log.info("The purchases list cannot be used (%s); reading each purchase instead.", reader.problem)
         self._ask_one_by_one()
 
     def ask_again(self, purchase_ids: Iterable[int]) -> None:
@@ -226,9 +155,9 @@ class _Purchases:
                 del self.found[purchase_id]
         self._ask_one_by_one()
 
-    def _take_page(self, pages: _Pages) -> None:
+    def _take_page(self, items: Sequence[Mapping[str, Any]]) -> None:
         wanted = set(self.ids)
-        for item in pages.next():
+        for item in items:
             # The list may leave out what the purchase itself says.
             if item["id"] in wanted and tells_state(item):
                 self.found[item["id"]] = item
@@ -259,7 +188,7 @@ class _Purchases:
     def _ask(self, purchase_id: int) -> str | None:
         """Ask for a purchase, and say why a clear answer tells nothing about it."""
         try:
-            purchase = self.source.purchase(purchase_id)
+            purchase = self.source.get_purchase(purchase_id)
         except LuccaNotFoundError:
             return "Lucca has no such purchase, or this API key may not see it (404)"
         except LuccaForbiddenError:
@@ -278,30 +207,20 @@ class _Documents:
     since: str | None
     by_purchase: defaultdict[int, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     problem: str | None = None
-    _pages: _Pages = field(init=False)
     _unlinked: int = 0
 
-    def begin(self) -> None:
-        """Read what tells how many requests it takes."""
-        self._pages = _Pages(self.source.document_pages(self.since))
-        self._take_page()
-
-    @property
-    def requests_left(self) -> int | None:
-        """How many requests are to come; ``None`` if Lucca does not tell."""
-        return self._pages.requests_left
-
-    def finish(self) -> None:
-        """Read the rest."""
-        while not self._pages.ended:
-            self._take_page()
-        if self._pages.error:
-            self.problem = f"its documents could not be read: {self._pages.error}"
+    def read(self) -> None:
+        """Read all of them."""
+        reader = ListReader(DOCUMENTS, {} if self.since is None else {"createdAt.from": [self.since]})
+        while not reader.ended:
+            self._take_page(_read_page(reader, self.source))
+        if reader.problem:
+            self.problem = f"its documents could not be read: {reader.problem}"
         if self._unlinked:
             log.info("%s documents belong to no purchase; they are left out.", self._unlinked)
 
-    def _take_page(self) -> None:
-        for document in self._pages.next():
+    def _take_page(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        for document in documents:
             purchase = document.get("purchase")
             if purchase is None:
                 self._unlinked += 1

@@ -1,30 +1,32 @@
 """
 Closing purchases safely under a rate limit: the domain, which knows neither Airflow nor HTTP.
 
-Start with :mod:`lucca_provider.closing.run`, the protocol; the words it uses are explained there and in
-:mod:`lucca_provider.closing.report`.
+Start with :mod:`lucca_provider.closing.purchase`, the protocol for one purchase, and
+:mod:`lucca_provider.closing.run`, which puts the parts together.
 """
 
 from __future__ import annotations
 
 from lucca_provider.closing.driver import Driver
-from lucca_provider.closing.ledger import Entry, Ledger, MemoryLedger
-from lucca_provider.closing.report import Outcome, Report, build_report, describe_report
-from lucca_provider.closing.run import PROGRESS_VERSION, ClosingRun, Kind, Page, Pause, Step
+from lucca_provider.closing.journal import Attempt, Journal, ReplacedError, Store
+from lucca_provider.closing.report import Decision, Outcome, Report, build_report, describe_report, say_problems
+from lucca_provider.closing.run import ClosingRun
+from lucca_provider.closing.steps import Kind, Pause, Step
 
 __all__ = [
-    "PROGRESS_VERSION",
+    "Attempt",
     "ClosingRun",
+    "Decision",
     "Driver",
-    "Entry",
+    "Journal",
     "Kind",
-    "Ledger",
-    "MemoryLedger",
     "Outcome",
-    "Page",
     "Pause",
+    "ReplacedError",
     "Report",
     "Step",
+    "Store",
     "build_report",
     "describe_report",
+    "say_problems",
 ]

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from lucca_provider.closing.run import ClosingRun, Pause, Step
+from lucca_provider.closing.run import ClosingRun
+from lucca_provider.closing.steps import Pause, Step
 from lucca_provider.exceptions import LuccaError, LuccaInDoubtError
 from lucca_provider.limits import Clock
 
@@ -85,6 +86,14 @@ class Driver:
         """
         self._run.stop(reason)
         self._calls.put(None)
+
+    def stay(self) -> None:
+        """Make all waits in the worker from now on."""
+        self._leave_after = None
+
+    def now(self) -> float:
+        """Return the present moment on the driver's clock."""
+        return self._clock.now()
 
     def _loop(self) -> float | None:
         leaving = False

@@ -4,38 +4,80 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypedDict
 
-__all__ = ["ALREADY_CLOSED", "CLOSED", "Outcome", "Rejected", "Report", "Unresolved", "build_report", "describe_report"]
+__all__ = [
+    "ALREADY_CLOSED",
+    "CLOSED",
+    "Decision",
+    "Outcome",
+    "Rejected",
+    "Report",
+    "Unresolved",
+    "build_report",
+    "describe_report",
+    "say_problems",
+]
+
+
+class Outcome(Enum):
+    """How it ended for one purchase. The value is its name in the report, in metrics and in the docs."""
+
+    CLOSED = "closed"
+    """This task closed it."""
+    ALREADY_CLOSED = "already_closed"
+    """It was closed before."""
+    REJECTED = "rejected"
+    """Lucca refused to close it."""
+    UNRESOLVED = "unresolved"
+    """It is not known whether it is closed, or it was not reached."""
+
+    @property
+    def words(self) -> str:
+        """What people are told."""
+        return _WORDS[self]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the purchase is closed, which is all that a task wants."""
+        return self in (Outcome.CLOSED, Outcome.ALREADY_CLOSED)
+
+
+_WORDS = {
+    Outcome.CLOSED: "closed",
+    Outcome.ALREADY_CLOSED: "was closed already",
+    Outcome.REJECTED: "refused by Lucca",
+    Outcome.UNRESOLVED: "unresolved",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Decision:
     """
-    How it ended for one purchase.
+    The outcome of one purchase, and why.
 
-    :param state: ``closed`` (by this task), ``already_closed``, ``rejected`` (Lucca refused it) or ``unresolved``
-        (not known, or not reached)
-    :param status: HTTP status of the refusal
+    :param outcome: how it ended
+    :param status: HTTP status of a refusal
     :param title: ``title`` of Lucca's problem details
     :param detail: ``detail`` of Lucca's problem details; for ``unresolved`` the reason
     """
 
-    state: str
+    outcome: Outcome
     status: int | None = None
     title: str | None = None
     detail: str | None = None
 
     def __str__(self) -> str:
-        """Say it for a log line."""
-        if self.state != "rejected":
-            return f"{self.state}: {self.detail}" if self.detail else self.state
-        reason = ": ".join(part for part in (self.title, self.detail) if part)
-        return f"rejected by Lucca ({self.status}{' ' + reason if reason else ''})"
+        """Say it for a log line: Lucca's reason first, its status last."""
+        if self.outcome is not Outcome.REJECTED:
+            return f"{self.outcome.words}: {self.detail}" if self.detail else self.outcome.words
+        status = " ".join(str(part) for part in (self.status, self.title) if part)
+        return f"refused: {self.detail} ({status})" if self.detail else f"refused: {status}"
 
 
-CLOSED = Outcome("closed")
-ALREADY_CLOSED = Outcome("already_closed")
+CLOSED = Decision(Outcome.CLOSED)
+ALREADY_CLOSED = Decision(Outcome.ALREADY_CLOSED)
 
 
 class Rejected(TypedDict):
@@ -63,31 +105,23 @@ class Report(TypedDict):
     unresolved: list[Unresolved]
 
 
-def build_report(purchase_ids: Iterable[int], outcomes: Mapping[int, Outcome]) -> Report:
+def build_report(purchase_ids: Iterable[int], decisions: Mapping[int, Decision]) -> Report:
     """
     Sort the purchases by their outcome.
 
     :param purchase_ids: what was asked for, in that order
-    :param outcomes: purchase id to outcome. Each purchase must have one: none is ever left out
+    :param decisions: purchase id to decision. Each purchase must have one: none is ever left out
     """
     report = Report(closed=[], already_closed=[], rejected=[], unresolved=[])
     for purchase_id in purchase_ids:
-        outcome = outcomes[purchase_id]
-        if outcome.state == "closed":
-            report["closed"].append(purchase_id)
-        elif outcome.state == "already_closed":
-            report["already_closed"].append(purchase_id)
-        elif outcome.state == "rejected":
-            report["rejected"].append(
-                {
-                    "id": purchase_id,
-                    "status": outcome.status,
-                    "title": outcome.title,
-                    "detail": outcome.detail,
-                }
-            )
+        one = decisions[purchase_id]
+        if one.outcome is Outcome.REJECTED:
+            rejected = Rejected(id=purchase_id, status=one.status, title=one.title, detail=one.detail)
+            report["rejected"].append(rejected)
+        elif one.outcome is Outcome.UNRESOLVED:
+            report["unresolved"].append(Unresolved(id=purchase_id, reason=one.detail or "unknown"))
         else:
-            report["unresolved"].append({"id": purchase_id, "reason": outcome.detail or "unknown"})
+            report["closed" if one.outcome is Outcome.CLOSED else "already_closed"].append(purchase_id)
     return report
 
 
@@ -98,9 +132,35 @@ def describe_report(report: Report | Mapping[str, Any] | None) -> dict[int, str]
     :param report: as a task pushed it; nothing, or empty, if there was none
     :return: purchase id to words
     """
-    found = report or {}
-    words = dict.fromkeys(found.get("closed", []), "closed")
-    words |= dict.fromkeys(found.get("already_closed", []), "was closed already")
-    for one in found.get("rejected", []):
-        words[one["id"]] = str(Outcome("rejected", one["status"], one["title"], one["detail"]))
-    return words | {one["id"]: f"unresolved: {one['reason']}" for one in found.get("unresolved", [])}
+    return {purchase_id: str(decision) for purchase_id, decision in _decisions(report or {}).items()}
+
+
+def say_problems(report: Report) -> tuple[str, list[str]]:
+    """
+    Say what a task could not close, for whoever reads its error.
+
+    :param report: with at least one purchase that is refused or unresolved
+    :return: a summary with what to do, and a line for each such purchase, the refused ones first
+    """
+    refused, unresolved = len(report["rejected"]), len(report["unresolved"])
+    asked = refused + unresolved + len(report["closed"]) + len(report["already_closed"])
+    summary = []
+    if refused:
+        summary.append(
+            f"{refused} of {asked} purchases refused by Lucca. Fix the cause in Lucca, then clear this task."
+        )
+    if unresolved:
+        retry = "A retry reads their state in Lucca first, and closes only what is open."
+        summary.append(f"{unresolved} of {asked} purchases unresolved. {retry}")
+    decisions = _decisions({"rejected": report["rejected"], "unresolved": report["unresolved"]})
+    return " ".join(summary), [f"{purchase_id} {decision}" for purchase_id, decision in decisions.items()]
+
+
+def _decisions(report: Mapping[str, Any]) -> dict[int, Decision]:
+    found = dict.fromkeys(report.get("closed", []), CLOSED)
+    found |= dict.fromkeys(report.get("already_closed", []), ALREADY_CLOSED)
+    for one in report.get("rejected", []):
+        found[one["id"]] = Decision(Outcome.REJECTED, one["status"], one["title"], one["detail"])
+    for one in report.get("unresolved", []):
+        found[one["id"]] = Decision(Outcome.UNRESOLVED, detail=one["reason"])
+    return found

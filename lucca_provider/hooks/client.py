@@ -90,17 +90,18 @@ class InvoicesClient:
         )
         return purchase
 
-    def get_page(self, path: str, params: Mapping[str, str | list[str]], what: str) -> dict[str, Any]:
+    def get_page(self, path: str, params: Mapping[str, str | list[str]]) -> dict[str, Any]:
         """
         Read one page of a list.
 
         :param path: of the list below ``/cleemy-procurement/api``, such as ``/purchases``
         :param params: query parameters
-        :param what: the list, for messages, such as ``Listing purchases``
         :return: Lucca's JSON object, not interpreted
         :raises LuccaError: as :mod:`lucca_provider.exceptions` says
         """
-        page: dict[str, Any] = self._call("GET", path, what=what, check=_is_object, params=params)
+        page: dict[str, Any] = self._call(
+            "GET", path, what=f"Listing {path.strip('/').replace('-', ' ')}", check=_is_object, params=params
+        )
         return page
 
     def probe(self) -> None:

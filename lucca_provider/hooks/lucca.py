@@ -10,8 +10,6 @@ import requests
 from airflow.providers.common.compat.sdk import BaseHook
 
 from lucca_provider import __version__
-from lucca_provider.checking import ListPage
-from lucca_provider.closing import Page
 from lucca_provider.exceptions import (
     LuccaConfigurationError,
     LuccaError,
@@ -23,11 +21,12 @@ from lucca_provider.exceptions import (
     LuccaUnclearError,
 )
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
-from lucca_provider.hooks._lists import PAGE_SIZE, Query, has_id, read_items, read_pages, read_query, read_token
+from lucca_provider.hooks._lists import Query, read_pages, read_query
 from lucca_provider.hooks._tenant import Tenant, field_label
 from lucca_provider.hooks.client import InvoicesClient
 from lucca_provider.inputs import parse_closing_date, parse_comment, parse_purchase_ids
 from lucca_provider.limits import Pacer, Window
+from lucca_provider.reading.lists import DOCUMENTS, PURCHASES, ListPage, ListReader
 
 try:
     from airflow.sdk.log import mask_secret
@@ -188,24 +187,6 @@ class LuccaHook(BaseHook):
         """
         return self.pacer.call(partial(self.client.get_purchase, _one_id(purchase_id)), repeat_in_doubt=True)
 
-    def get_purchase_states(self, cursor: str | None = None) -> Page:
-        """
-        Read the states of up to 1000 purchases: ``GET /cleemy-procurement/api/purchases``.
-
-        The query parameters of this list are not documented; those of its siblings (``limit``, ``page``,
-        ``fields.root``) are sent.
-
-        :param cursor: ``cursor`` of the page before
-        :raises LuccaError: as :mod:`lucca_provider.exceptions` says
-        """
-        params = {"limit": str(PAGE_SIZE), "fields.root": "next"}
-        if cursor is not None:
-            params["page"] = cursor
-        answer = self.client.get_page("/purchases", params, "Listing purchases")
-        items = read_items(answer, "Listing purchases")
-        states = {item["id"]: _state_of(item) for item in items if has_id(item)}
-        return Page(states, read_token(answer))
-
     def list_purchases(self, query: Query | None = None) -> Iterator[Mapping[str, Any]]:
         """
         Read all purchases: ``GET /cleemy-procurement/api/purchases``, up to 1000 with each request.
@@ -228,7 +209,7 @@ class LuccaHook(BaseHook):
         :raises ValueError: for parameters that cannot be used; nothing was sent
         :raises LuccaError: as :meth:`list_purchases`
         """
-        return self._pages("/purchases", "Listing purchases", read_query(query))
+        return self._pages(ListReader(PURCHASES, read_query(query)), "Listing purchases")
 
     def list_booked_documents(
         self, created_since: datetime.date | str | None = None, query: Query | None = None
@@ -261,13 +242,21 @@ class LuccaHook(BaseHook):
         given = read_query(query)
         if (day := parse_closing_date(created_since, name="created_since")) is not None:
             given["createdAt.from"] = [day]
-        return self._pages("/booked-documents", "Listing booked documents", given)
+        return self._pages(ListReader(DOCUMENTS, given), "Listing booked documents")
 
-    def _pages(self, path: str, what: str, query: Query) -> Iterator[ListPage]:
-        def fetch(params: Mapping[str, Any]) -> Any:
-            return self.pacer.call(partial(self.client.get_page, path, params, what), repeat_in_doubt=True)
+    def _pages(self, reader: ListReader, what: str) -> Iterator[ListPage]:
+        return read_pages(reader, lambda: self.get_page(reader.path, reader.params), what=what)
 
-        return read_pages(fetch, query, what=what)
+    def get_page(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Read one page of a list.
+
+        :param path: of the list below ``/cleemy-procurement/api``, such as ``/purchases``
+        :param params: query parameters
+        :return: Lucca's JSON object, not interpreted
+        :raises LuccaError: as :mod:`lucca_provider.exceptions` says
+        """
+        return self.pacer.call(partial(self.client.get_page, path, params), repeat_in_doubt=True)
 
     def probe(self) -> None:
         """
@@ -322,8 +311,3 @@ def _one_id(value: int) -> int:
 
 def _items_of(pages: Iterator[ListPage]) -> Iterator[Mapping[str, Any]]:
     return (item for page in pages for item in page.items)
-
-
-def _state_of(item: Mapping[str, Any]) -> str | None:
-    state = item.get("state")
-    return state if isinstance(state, str) else None

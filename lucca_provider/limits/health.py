@@ -74,19 +74,23 @@ class Throttle:
     """Seconds of waiting that these pauses come to."""
     until: float = 0.0
     """When the pause is over."""
+    closing: bool = False
+    """Whether a closing is among what was answered with 429 in a row."""
 
-    def take(self, error: LuccaThrottledError, now: float) -> Stop | None:
+    def take(self, error: LuccaThrottledError, now: float, *, closing: bool = False) -> Stop | None:
         """
         Begin a pause, or go on with the one that a burst has begun.
 
         :param error: the 429
         :param now: when it came
+        :param closing: whether it was the answer to a closing
         """
+        self.closing |= closing
         if now >= self.until:
             self.pauses += 1
         asked = error.retry_after
         # A server that always asks for no time at all is still given more and more.
-        wait = DEFAULT_WAIT if asked is None else max(asked, min(2.0 ** (self.pauses - 1), 60.0))
+        wait = DEFAULT_WAIT if asked is None else max(asked, min(2.0 ** min(self.pauses - 1, 6), 60.0))
         until = now + wait
         more = until - max(now, self.until)
         if self.waited + more > MAX_WAIT:
@@ -96,9 +100,17 @@ class Throttle:
             log.info("Rate limit of the tenant used up (429); waiting %.0f s.", until - now)
         return None
 
-    def clear(self) -> None:
-        """Take note of any other answer: the pauses were not in a row."""
-        self.pauses, self.waited = 0, 0.0
+    def clear(self, *, closing: bool = False) -> None:
+        """
+        Take note of any other answer: the pauses were not in a row.
+
+        Where closings get 429 and readings are answered, only a closing counts; a run would not end otherwise.
+
+        :param closing: whether it was the answer to a closing
+        """
+        self.pauses = 0
+        if closing or not self.closing:
+            self.waited, self.closing = 0.0, False
 
 
 def _throttled_for(waited: float, wait: float) -> str:
@@ -167,7 +179,9 @@ class Access:
 
         :param answer: a value, or an error
         """
-        return not self.proven and (isinstance(answer, LuccaNotFoundError) or getattr(answer, "web_page", False))
+        if self.proven or not isinstance(answer, (LuccaRefusedError, LuccaUnclearError)):
+            return False
+        return isinstance(answer, LuccaNotFoundError) or answer.web_page
 
     def take(self, answer: object) -> None:
         """
@@ -186,7 +200,8 @@ class Access:
 
         :param answer: a value, or an error that is neither a 429 nor an outage
         """
-        if self.is_undecided(answer) or isinstance(answer, LuccaUnclearError):
+        # Another answer may have proven the host while the probe was on its way.
+        if not self.proven and (self.is_undecided(answer) or isinstance(answer, LuccaUnclearError)):
             return Stop(f"nothing there answers as Lucca Invoices: check the connection's Tenant (host) ({answer})")
         self.take(answer)
         return None
@@ -231,17 +246,18 @@ class Health:
     outage: Outage = field(default_factory=Outage)
     access: Access = field(default_factory=Access)
 
-    def take(self, answer: object, now: float) -> Stop | None:
+    def take(self, answer: object, now: float, *, closing: bool = False) -> Stop | None:
         """
         Learn from any answer.
 
         :param answer: a value, or an error
         :param now: when it came, or when the request was given up
+        :param closing: whether it was the answer to a closing
         :return: why nothing more may be sent, if so
         """
         if isinstance(answer, LuccaThrottledError):
-            return self.throttle.take(answer, now)
-        self.throttle.clear()
+            return self.throttle.take(answer, now, closing=closing)
+        self.throttle.clear(closing=closing)
         # A whole answer with a success is no sign of a sick server, whatever it says.
         if isinstance(answer, (LuccaInDoubtError, LuccaNotSentError)) and not isinstance(answer, LuccaUnclearError):
             return self.outage.take(answer, now)
@@ -268,6 +284,7 @@ class Health:
             throttle.pauses,
             throttle.waited,
             throttle.until,
+            throttle.closing,
             outage.failures,
             outage.until,
             access.proven,
@@ -284,9 +301,9 @@ class Health:
         :param now: the present moment; the other process may have had another clock, so no pause is longer than one
             that Lucca may ask for
         """
-        pauses, waited, until, failures, outage, proven, probe_due, reads, closings = carried
+        pauses, waited, until, closing, failures, outage, proven, probe_due, reads, closings = carried
         return cls(
-            Throttle(int(pauses), waited, min(until, now + MAX_WAIT)),
-            Outage(int(failures), min(outage, now + MAX_WAIT)),
+            Throttle(int(pauses), float(waited), min(float(until), now + MAX_WAIT), bool(closing)),
+            Outage(int(failures), min(float(outage), now + MAX_WAIT)),
             Access(bool(proven), bool(probe_due), int(reads), int(closings)),
         )

@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
 import json
 import logging
-import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
-    AirflowNotFoundException,
     AirflowSkipException,
     BaseOperator,
-    Stats,
     conf,
 )
 
 from lucca_provider.checking import Check, Unknown
-from lucca_provider.closing import (
-    PROGRESS_VERSION,
-    ClosingRun,
-    Driver,
-    Kind,
-    Ledger,
-    MemoryLedger,
-    Outcome,
-    Report,
-    Step,
-)
+from lucca_provider.closing import ClosingRun, Driver, Report, say_problems
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
-from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_comment, parse_purchase_ids, parse_states
+from lucca_provider.inputs import InvalidInputError, parse_states
 from lucca_provider.limits import Window
 from lucca_provider.links.lucca import LuccaInvoicesLink
 from lucca_provider.reading.states import KNOWN_STATES
 from lucca_provider.tasks.checking import read_arguments, say_open
+from lucca_provider.tasks.closing import (
+    KILLED,
+    count_outcome,
+    perform,
+    push_not_begun,
+    read_closing,
+    say_start,
+)
 from lucca_provider.tasks.common import connect, push_link, push_result, say_counts, say_listed
+from lucca_provider.tasks.store import MAX_EVENT_SIZE, open_journal, pack, read_attempt, unpack
 
 if TYPE_CHECKING:
     import datetime
@@ -51,24 +46,24 @@ __all__ = ["CheckPurchasesOperator", "ClosePurchaseOperator", "ListPurchasesOper
 
 LEAVE_AFTER = 1 / 6
 """Share of the window from which a deferrable task leaves its worker: 10 of 60 seconds. Coming back costs a few."""
-KILLED = "the task was killed"
-MAX_IN_FLIGHT = 32
 
 
 class ClosePurchaseOperator(BaseOperator):
     """
-    Close purchases in Lucca Invoices, each exactly once, as fast as the tenant's limit allows.
+    Close purchases in Lucca Invoices, each exactly once, as fast as the tenant's rate limit allows.
 
-    All ids are checked before the first request. A purchase that Lucca refuses does not stop the others. A closing
-    whose answer was lost is never repeated blindly: the purchase's state is read first.
+    All ids are checked before the first request. Nothing is posted without a look at the purchase's state first, in
+    this try: what is closed already is left alone, whoever closed it. A purchase that Lucca refuses does not stop the
+    others. A closing whose answer was lost is never repeated blindly: the state is read again first.
 
     The task returns a report, and pushes it as its return value also when it fails:
     ``{"closed": [id, …], "already_closed": [id, …], "rejected": [{"id", "status", "title", "detail"}, …],
-    "unresolved": [{"id", "reason"}, …]}``. Every purchase that was asked for is in it once.
+    "unresolved": [{"id", "reason"}, …]}``. Every purchase that was asked for is in it once. Each of the four is an XCom
+    of its own too, so that ``close.output["closed"]`` can be handed on.
 
-    - Refusals fail the task without a retry, which would not help. To try refused purchases again after mending the
+    - Refusals fail the task without a retry, which would not help. To try refused purchases again after fixing the
       cause in Lucca, clear the task.
-    - Anything unresolved fails the task so that Airflow retries it; the retry looks before it posts.
+    - Anything unresolved fails the task so that Airflow retries it; the retry reads states before it posts.
     - An empty list skips the task.
 
     .. seealso:: the guide :doc:`docs/closing`
@@ -81,9 +76,9 @@ class ClosePurchaseOperator(BaseOperator):
         (templated)
     :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
     :param max_in_flight: requests at once, 1 to 32; 1 is strictly serial
-    :param deferrable: leave the worker while the tenant's limit is used up. Default: Airflow's ``default_deferrable``
-    :param durable: keep a ledger in Airflow's task state store (3.3 and later), from which a retry goes on. Without it
-        a retry is just as safe, but asks Lucca about each purchase again
+    :param deferrable: leave the worker while the rate limit is used up. Default: Airflow's ``default_deferrable``
+    :param durable: keep a journal in Airflow's task state store (3.3 and later). It only explains: without it a retry
+        posts nothing needlessly either, but calls ``already_closed`` what an earlier try closed, and repeats refusals
     :raises AirflowFailException: for input or a connection that cannot be used, before anything is sent; and at the end
         if Lucca refused purchases and nothing is unresolved
     :raises AirflowSkipException: if there is nothing to close
@@ -101,15 +96,17 @@ class ClosePurchaseOperator(BaseOperator):
         comment: str | None = None,
         closing_date: datetime.date | str | None = None,
         lucca_conn_id: str = "lucca_default",
-        max_in_flight: int = 4,
+        max_in_flight: int = 5,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         durable: bool = True,
+        multiple_outputs: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
         self.purchase_ids = purchase_ids
         self.comment = comment
         self.closing_date = closing_date
+        self.unrendered = {"comment": comment, "closing_date": closing_date}
         self.lucca_conn_id = lucca_conn_id
         self.max_in_flight = max_in_flight
         self.deferrable = deferrable
@@ -127,17 +124,17 @@ class ClosePurchaseOperator(BaseOperator):
 
         :param context: Airflow's context
         :param event: what :class:`~lucca_provider.triggers.lucca.LuccaWaitTrigger` handed back
-        :raises LuccaUnresolvedError: for any other event; the retry looks before it posts
+        :raises LuccaUnresolvedError: for any other event; the retry reads states before it posts
         """
         if not isinstance(event, dict) or event.get("status") != "success":
             raise LuccaUnresolvedError(f"The trigger came back with {str(event)[:200]!r}. Nothing more was sent.")
         try:
-            progress = _unpack(event["progress"])
-        except (KeyError, TypeError, ValueError, zlib.error) as error:
+            carried = unpack(event["progress"])
+        except (KeyError, ValueError) as error:
             raise LuccaUnresolvedError(
                 f"What the trigger came back with cannot be read ({type(error).__name__}). Nothing more was sent."
             ) from error
-        return self._close(context, progress)
+        return self._close(context, carried)
 
     def on_kill(self) -> None:
         """Stop sending; what is in flight is waited for and recorded."""
@@ -145,131 +142,97 @@ class ClosePurchaseOperator(BaseOperator):
         if self._driver is not None:
             self._driver.stop(KILLED)
 
-    # -- the steps of a try --------------------------------------------------------------------------------------
+    # -- the steps of a stay -------------------------------------------------------------------------------------
 
-    def _close(self, context: Context, progress: Mapping[str, Any] | None) -> Report:
-        purchase_ids, comment, closing_date = self._read_arguments()
+    def _close(self, context: Context, event: Mapping[str, Any] | None) -> Report:
+        arguments = read_closing(self, context)
         try:
-            hook, ledger, run = self._begin(context, purchase_ids, progress)
-        except AirflowSkipException:
-            push_result(self, context, ClosingRun([], ledger=MemoryLedger(), window=Window(1)).report())
-            raise
+            hook = connect(self.lucca_conn_id)
+            push_link(context, hook)
+            if not arguments.purchase_ids:
+                raise AirflowSkipException("There are no purchases to close.")
+            run = self._begin(context, hook, arguments.purchase_ids, event)
         except Exception as error:
             # After a wait there is a report that says more.
-            if progress is None:
-                push_result(self, context, _not_begun(purchase_ids, error))
+            if event is None:
+                push_not_begun(self, context, arguments.purchase_ids, error)
             raise
-        self._driver = Driver(
+        driver = self._driver = Driver(
             run,
-            partial(_perform, hook, comment, closing_date),
+            partial(perform, hook.client, arguments),
             max_in_flight=self.max_in_flight,
             leave_after=LEAVE_AFTER * hook.tenant.window_seconds if self.deferrable else None,
         )
         if self._killed:
-            self._driver.stop(KILLED)
+            driver.stop(KILLED)
         try:
-            moment = self._driver.drive()
+            while (moment := driver.drive()) is not None:
+                carried = run.leave(driver.now())
+                packed = "" if carried is None else pack({**carried, "tenant": hook.base_url})
+                if carried is not None and len(packed) <= MAX_EVENT_SIZE:
+                    break
+                self.log.info("The wait until then is made in the worker: it cannot be left with what is known so far.")
+                driver.stay()
         except BaseException:
-            self._push_report(context, ledger, run.report())
+            self._push_report(context, run, run.end())
             raise
-        if moment is not None:
-            # Should Airflow end the task while it waits, this is what the next one gets.
-            self._push_report(context, ledger, run.report())
-            self._leave_until(moment, {**run.carry(), "tenant": hook.base_url, "try": context["ti"].try_number})
-        return self._finish(context, ledger, run)
+        if moment is None:
+            return self._finish(context, run)
+        # Should Airflow end the task while it waits, this is what the next one gets.
+        self._push_report(context, run, run.report())
+        return self._leave_until(moment, packed, run)
 
     def _begin(
-        self, context: Context, purchase_ids: list[int], progress: Mapping[str, Any] | None
-    ) -> tuple[LuccaHook, Ledger, ClosingRun]:
-        ti = context["ti"]
-        hook = connect(self.lucca_conn_id)
-        push_link(context, hook)
-        if not purchase_ids:
-            raise AirflowSkipException("There are no purchases to close.")
-        nothing_sent = ti.try_number <= 1
-        if progress is not None and progress.get("try") != ti.try_number:
-            # Airflow 2 resumes a try whose scheduler was lost as the next one, with what was known at the last wait:
-            # not what was done since then.
-            self.log.warning("What is known from the last wait is another try's. Looking before anything is sent.")
-            progress, nothing_sent = None, False
-        if progress is None:
-            self._announce(purchase_ids, hook)
-        elif (progress.get("version"), progress.get("tenant")) != (PROGRESS_VERSION, hook.base_url):
+        self, context: Context, hook: LuccaHook, purchase_ids: Sequence[int], event: Mapping[str, Any] | None
+    ) -> ClosingRun:
+        if event is None:
+            self.log.info(say_start(purchase_ids, hook.tenant))
+        elif event.get("tenant") != hook.base_url:
             raise LuccaUnresolvedError(
-                "While this task waited, its connection was changed to another tenant or the provider to another "
-                "version. Nothing more was sent. The next try looks before it posts."
+                "While this task waited, its connection was changed to another tenant. Nothing more was sent."
             )
-        # Only now: a ledger that was begun counts as one that knows everything.
-        ledger = self._ledger(context, tenant=hook.base_url, first_try=nothing_sent)
-        run = ClosingRun(
+        journal = open_journal(
+            context,
+            read_attempt(context, event),
+            tenant=hook.base_url,
+            durable=self.durable,
+            event=event,
+            go_on=lambda: not self._killed,
+        )
+        return ClosingRun(
             purchase_ids,
-            ledger=ledger,
+            journal=journal,
             window=Window(hook.tenant.requests_per_minute, hook.tenant.window_seconds),
-            on_outcome=partial(_count, hook.environment),
-            progress=progress,
-            retry_rejected=_was_cleared(ti, self.retries or 0),
-        )
-        return hook, ledger, run
-
-    def _read_arguments(self) -> tuple[list[int], str | None, str | None]:
-        try:
-            if isinstance(self.max_in_flight, bool) or not isinstance(self.max_in_flight, int):
-                raise InvalidInputError(f"max_in_flight: {self.max_in_flight!r} is not a whole number.")
-            if not 1 <= self.max_in_flight <= MAX_IN_FLIGHT:
-                raise InvalidInputError(f"max_in_flight: {self.max_in_flight} is not from 1 to {MAX_IN_FLIGHT}.")
-            return (
-                parse_purchase_ids(self.purchase_ids),
-                parse_comment(self.comment),
-                parse_closing_date(self.closing_date),
-            )
-        except InvalidInputError as error:
-            raise AirflowFailException(str(error)) from error
-
-    def _announce(self, purchase_ids: Sequence[int], hook: LuccaHook) -> None:
-        tenant = hook.tenant
-        windows = (len(purchase_ids) - 1) // tenant.requests_per_minute
-        self.log.info(
-            "Closing %s purchases at %s (%s). At %s requests per %.0f s this takes at least %.0f s.",
-            len(purchase_ids),
-            tenant.base_url,
-            tenant.environment,
-            tenant.requests_per_minute,
-            tenant.window_seconds,
-            windows * tenant.window_seconds,
+            on_outcome=partial(count_outcome, hook.environment),
         )
 
-    def _ledger(self, context: Context, *, tenant: str, first_try: bool) -> Ledger:
-        store = context.get("task_state_store") if self.durable else None
-        if store is None:
-            return MemoryLedger(complete=first_try)
-        from lucca_provider.tasks.store import TaskStateLedger
-
-        return TaskStateLedger(store, tenant=tenant, first_try=first_try)
-
-    def _leave_until(self, moment: float, progress: dict[str, Any]) -> None:
+    def _leave_until(self, moment: float, packed: str, run: ClosingRun) -> NoReturn:
         from lucca_provider.triggers.lucca import LuccaWaitTrigger
 
-        done = sum(len(progress[name]) for name in ("closed", "already_closed", "rejected", "unresolved"))
-        self.log.info("%s purchases done. The tenant's limit is used up; leaving the worker meanwhile.", done)
-        self.defer(trigger=LuccaWaitTrigger(moment, _pack(progress)), method_name="execute_complete")
+        self.log.info("%s of %s purchases done. Leaving the worker.", len(run.decisions), len(run.purchase_ids))
+        self.defer(trigger=LuccaWaitTrigger(moment, packed), method_name="execute_complete")
 
-    def _push_report(self, context: Context, ledger: Ledger, report: Report) -> None:
-        if ledger.is_taken_over():
-            # Airflow would take it all the same, in the place of the other's report.
-            self.log.error("Another try has taken over, so the report of this one is only logged: %s", report)
-        else:
+    def _push_report(self, context: Context, run: ClosingRun, report: Report) -> None:
+        if run.is_kept:
             push_result(self, context, report)
+        else:
+            # A newer try's report may be there, and Airflow would let this one take its place.
+            self.log.error("The journal could not be written, so the report is only logged: %s", report)
 
-    def _finish(self, context: Context, ledger: Ledger, run: ClosingRun) -> Report:
-        report = run.report()
+    def _finish(self, context: Context, run: ClosingRun) -> Report:
+        report = run.end()
         self.log.info("Report: %s.", say_counts(report))
+        if not run.is_kept:
+            self._push_report(context, run, report)
+            reason = run.stopped.reason if run.stopped else "the journal could not be written"
+            raise LuccaUnresolvedError(f"Not reported: {reason}. A retry reads states before it posts.")
+        if not report["unresolved"] and not report["rejected"]:
+            return report
+        self._push_report(context, run, report)
+        message = say_listed(*say_problems(report))
         if report["unresolved"]:
-            self._push_report(context, ledger, report)
-            raise LuccaUnresolvedError(_say_unresolved(report), retry_after=run.retry_after)
-        if report["rejected"]:
-            self._push_report(context, ledger, report)
-            raise AirflowFailException(_say_rejected(report))
-        return report
+            raise LuccaUnresolvedError(message, retry_after=run.stopped.retry_after if run.stopped else None)
+        raise AirflowFailException(message)
 
 
 class ListPurchasesOperator(BaseOperator):
@@ -544,73 +507,3 @@ def _chosen(purchase: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any
 def _equals(actual: object, wanted: object) -> bool:
     # What a template renders is text.
     return actual == wanted or (isinstance(wanted, str) and type(actual) is int and str(actual) == wanted)
-
-
-def _pack(progress: Mapping[str, Any]) -> str:
-    """Make it small: some of Airflow's databases hold 64 KB for a trigger."""
-    return base64.b64encode(zlib.compress(json.dumps(progress).encode())).decode()
-
-
-def _unpack(text: str) -> dict[str, Any]:
-    progress = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
-    if not isinstance(progress, dict):
-        raise TypeError("not an object")
-    return progress
-
-
-def _perform(hook: LuccaHook, comment: str | None, closing_date: str | None, step: Step) -> object:
-    """Make the request of a step."""
-    Stats.incr("lucca.requests", tags={"kind": step.kind.value})
-    if step.kind is Kind.CLOSE:
-        hook.client.close_purchase(step.purchase_id, comment=comment, closing_date=closing_date)
-        return None
-    if step.kind is Kind.LOOK:
-        return hook.client.get_purchase(step.purchase_id).get("state")
-    if step.kind is Kind.LIST:
-        return hook.get_purchase_states(step.cursor)
-    hook.client.probe()
-    return None
-
-
-def _not_begun(purchase_ids: Collection[int], error: Exception) -> Report:
-    """Build the report of a try that could not begin: its connection or its ledger is of no use."""
-    # Of other errors it is not known what their text holds.
-    told = isinstance(error, (AirflowFailException, AirflowNotFoundException))
-    run = ClosingRun(purchase_ids, ledger=MemoryLedger(), window=Window(1))
-    run.stop(str(error) if told else f"the task could not begin ({type(error).__name__})")
-    return run.report()
-
-
-def _count(environment: str, purchase_id: int, outcome: Outcome) -> None:
-    Stats.incr("lucca.purchases", tags={"outcome": outcome.state, "environment": environment})
-
-
-def _was_cleared(ti: Any, retries: int) -> bool:
-    """
-    Tell a task that a person cleared from one that Airflow retries.
-
-    Clearing raises the number of tries that the task instance may have; its own retries do not.
-    """
-    return int(getattr(ti, "max_tries", retries)) > retries
-
-
-def _say_rejected(report: Report) -> str:
-    lines = [
-        f"purchase {rejected['id']}: {Outcome('rejected', rejected['status'], rejected['title'], rejected['detail'])}"
-        for rejected in report["rejected"]
-    ]
-    return say_listed(
-        f"Lucca refused to close {len(lines)} purchase(s); a retry would not help. Mend the cause in Lucca, then clear "
-        "this task. Purchases already closed are not closed again.",
-        lines,
-    )
-
-
-def _say_unresolved(report: Report) -> str:
-    lines = [f"purchase {unresolved['id']}: {unresolved['reason']}" for unresolved in report["unresolved"]]
-    refused = f" Lucca also refused {len(report['rejected'])}, see the report." if report["rejected"] else ""
-    return say_listed(
-        f"Of {len(lines)} purchase(s) it is not known whether they are closed. Trying this task again is safe: it "
-        f"looks before it posts.{refused}",
-        lines,
-    )

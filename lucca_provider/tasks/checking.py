@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from lucca_provider.checking import Check, ListPage, Rules, check_purchases
-from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_purchase_ids, parse_states
+from lucca_provider.checking import Check, Rules, check_purchases
+from lucca_provider.inputs import InvalidInputError, parse_states
+from lucca_provider.tasks.arguments import read_day, read_purchase_ids
 
 if TYPE_CHECKING:
     from lucca_provider.hooks.lucca import LuccaHook
@@ -39,7 +40,7 @@ class Arguments:
         :param hook: the connection
         :raises LuccaError: for what no other request would escape, such as a wrong key
         """
-        return check_purchases(self.purchase_ids, HookSource(hook), self.rules, documents_since=self.documents_since)
+        return check_purchases(self.purchase_ids, hook, self.rules, documents_since=self.documents_since)
 
 
 def read_arguments(task: Any) -> Arguments:
@@ -50,12 +51,12 @@ def read_arguments(task: Any) -> Arguments:
     :raises AirflowFailException: naming the argument, the value and what to do
     """
     try:
-        since = parse_closing_date(task.documents_since, name="documents_since")
+        since = read_day(task, "documents_since")
         # Somewhere it is tomorrow already.
         if since and since > (datetime.now(timezone.utc) + timedelta(days=1)).date().isoformat():
             raise InvalidInputError(f"documents_since: {since} is yet to come, so no document would be looked at.")
         return Arguments(
-            parse_purchase_ids(task.purchase_ids),
+            read_purchase_ids(task),
             Rules(
                 approved_states=parse_states(task.approved_states, name="approved_states"),
                 paid_states=parse_states(task.paid_states, name="paid_states"),
@@ -65,23 +66,7 @@ def read_arguments(task: Any) -> Arguments:
             since,
         )
     except InvalidInputError as error:
-        raise AirflowFailException(str(error)) from error
-
-
-class HookSource:
-    """Lets a check read through a hook, within the tenant's limit."""
-
-    def __init__(self, hook: LuccaHook) -> None:
-        self._hook = hook
-
-    def purchase(self, purchase_id: int) -> Mapping[str, Any]:
-        return self._hook.get_purchase(purchase_id)
-
-    def purchase_pages(self) -> Iterator[ListPage]:
-        return self._hook.purchase_pages()
-
-    def document_pages(self, since: str | None) -> Iterator[ListPage]:
-        return self._hook.booked_document_pages(since)
+        raise AirflowFailException(str(error)) from None
 
 
 def say_open(check: Check) -> Sequence[str]:

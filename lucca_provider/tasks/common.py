@@ -51,19 +51,20 @@ def push_link(context: Context, hook: LuccaHook) -> None:
     context["ti"].xcom_push(key=LuccaInvoicesLink.xcom_key, value=LuccaInvoicesLink.address(hook.base_url))
 
 
-def push_result(operator: BaseOperator, context: Context, result: Mapping[str, Any]) -> None:
+def push_result(operator: BaseOperator, context: Context, result: Mapping[str, Any], *, keys: bool = True) -> None:
     """
     Push what a task returns, which Airflow itself does only for one that succeeds.
 
     :param operator: the task
     :param context: Airflow's context
     :param result: what it would return
+    :param keys: whether its keys may be pushed one by one too
     """
     if not operator.do_xcom_push:
         return
     try:
         context["ti"].xcom_push(key="return_value", value=result)
-        if operator.multiple_outputs:
+        if operator.multiple_outputs and keys:
             for key, value in result.items():
                 context["ti"].xcom_push(key=key, value=value)
     except Exception:

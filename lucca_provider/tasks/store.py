@@ -1,90 +1,143 @@
-"""The ledger in Airflow's task state store (3.3 and later): what a retry, a clear or a killed worker goes on from."""
+"""Where a closing's journal is kept: Airflow's task state store (3.3 and later), or a deferral's event before."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
-import logging
-from typing import Any, Protocol
+import json
+import os
+import uuid
+import zlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from lucca_provider.closing import Entry
+from lucca_provider.closing import Attempt, Journal, ReplacedError
 
-__all__ = ["TaskStateLedger"]
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
 
-log = logging.getLogger(__name__)
+__all__ = ["MAX_EVENT_SIZE", "TaskStateStore", "open_journal", "pack", "read_attempt", "unpack"]
 
-NOT_PRESENT = (404, 409, 410)
-"""What Airflow 3.3's execution API answers to a task process that it has given up."""
-
-
-class TaskStateStore(Protocol):
-    """The part of ``context["task_state_store"]`` that the ledger uses."""
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key."""
-
-    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        """Keep the value of a key."""
+MAX_EVENT_SIZE = 45_000
+"""Characters that a deferral may bring along: MySQL keeps 64 KB of a trigger, with all that Airflow adds."""
+REPLACED = (404, 409, 410)
+"""What Airflow's execution API answers to a task process that it has given up."""
 
 
-class TaskStateLedger:
+class TaskStateStore:
     """
-    Keeps a small entry for each purchase, under a key of its own: two writes a purchase, none of which grows.
+    Airflow's store as the journal wants it.
 
-    All tries of one task instance share the store. A try that Airflow has replaced cannot write to it, so writing the
-    intent before the POST also keeps such a leftover process from posting.
+    A try that Airflow has replaced cannot write to it, so writing an intent before the POST also keeps such a leftover
+    process from posting.
 
-    :param store: Airflow's task state store
-    :param tenant: address of the tenant. Another one has other purchases under the same ids, so what was written
-        before the connection was changed does not count
-    :param first_try: whether nothing can have been sent before this try
+    :param store: ``context["task_state_store"]``
     """
 
-    def __init__(self, store: TaskStateStore, *, tenant: str, first_try: bool) -> None:
-        # Only where the store exists does Airflow have these names.
-        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
-        from airflow.sdk.exceptions import AirflowRuntimeError
-
-        self._never_expire = NEVER_EXPIRE
-        self._airflows_answer = AirflowRuntimeError
+    def __init__(self, store: Any) -> None:
         self._store = store
-        # Short, and safe in an address, as Airflow 3.3.0 wants its keys.
-        self._prefix = f"lucca_{hashlib.sha256(tenant.lower().encode()).hexdigest()[:12]}"
-        started = store.get(self._prefix)
-        self._empty = started is None
-        if started is None:
-            started = {"complete": first_try}
-            self._set(self._prefix, started)
-        self._complete = bool(started["complete"])
 
-    @property
-    def complete(self) -> bool:
-        """Whether the ledger was there from the first try on, so that no entry means never sent."""
-        return self._complete
+    def get(self, key: str) -> object:
+        """Return the value of a key, ``None`` if there is none. Raises what Airflow raises."""
+        return self._store.get(key)
 
-    def read(self, purchase_id: int) -> Entry | None:
-        """Return the entry of a purchase, or ``None``."""
-        entry: Entry | None = None if self._empty else self._store.get(self._key(purchase_id))
-        return entry
+    def set(self, key: str, value: Any) -> None:
+        """
+        Keep a value, for as long as Airflow does by default.
 
-    def write(self, purchase_id: int, entry: Entry) -> None:
-        """Keep an entry. Raises what the store raises."""
-        self._set(self._key(purchase_id), dict(entry))
-
-    def is_taken_over(self) -> bool:
-        """Try to write, and say whether Airflow refuses it as to a try that is not the present one any more."""
+        :raises ReplacedError: if Airflow has given this process up
+        """
         try:
-            # Under a key of its own: should the store have been emptied, then what was there must not come back.
-            self._set(f"{self._prefix}_report", {})
-        except self._airflows_answer as error:
-            detail = error.error.detail or {}
-            return detail.get("status_code") in NOT_PRESENT
-        except Exception:
-            # In doubt the report is worth more.
-            log.exception("Whether another try has taken over is not known.")
-        return False
+            self._store.set(key, value)
+        except Exception as error:
+            if _status_of(error) in REPLACED:
+                raise ReplacedError(f"{type(error).__name__}, {_status_of(error)}") from error
+            raise
 
-    def _set(self, key: str, value: dict[str, Any]) -> None:
-        self._store.set(key, value, retention=self._never_expire)
 
-    def _key(self, purchase_id: int) -> str:
-        return f"{self._prefix}_{purchase_id}"
+def _status_of(error: Exception) -> object:
+    """Return the status that Airflow's API gave: told by a supervisor, or by the client where there is none."""
+    told = getattr(getattr(error, "error", None), "detail", None)
+    if isinstance(told, Mapping):
+        return told.get("status_code")
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def read_attempt(context: Context, event: Mapping[str, Any] | None) -> Attempt:
+    """
+    Say which try this is.
+
+    :param context: Airflow's context
+    :param event: what the deferral brought along; ``None`` if there was none
+    """
+    ti: Any = context["ti"]
+    # `airflow tasks test` runs a finished try again under its old number, and so does `tasks run --force` of 2.11,
+    # where only the duration of the run before is left to tell.
+    again = (
+        bool(context.get("task_reschedule_count"))
+        or bool(context.get("test_mode"))
+        or os.environ.get("AIRFLOW_TEST_MODE") == "True"
+        or getattr(ti, "duration", None) is not None
+    )
+    return Attempt(
+        number=ti.try_number,
+        max_tries=int(getattr(ti, "max_tries", 0) or 0),
+        resumed=event is not None and event.get("try") == ti.try_number,
+        first=event is None and ti.try_number <= 1 and not again,
+    )
+
+
+def open_journal(
+    context: Context,
+    attempt: Attempt,
+    *,
+    tenant: str,
+    durable: bool,
+    event: Mapping[str, Any] | None,
+    go_on: Callable[[], bool],
+) -> Journal:
+    """
+    Open the journal of a task instance, and read it.
+
+    :param context: Airflow's context
+    :param attempt: which try this is
+    :param tenant: address of the tenant: another one has other purchases under the same ids
+    :param durable: whether Airflow's store is used where there is one
+    :param event: what the deferral brought along; ``None`` if there was none
+    :param go_on: asked between two reads; no more is read when it says no
+    :raises Exception: what the store raises
+    """
+    store = context.get("task_state_store") if durable else None
+    # Short, and safe in an address, as Airflow 3.3.0 wants its keys.
+    name = f"lucca_{hashlib.sha256(tenant.lower().encode()).hexdigest()[:12]}"
+    kept = None if store is None else TaskStateStore(store)
+    journal = Journal(attempt, new_id=lambda: uuid.uuid4().hex[:12], store=kept, name=name)
+    journal.read(go_on)
+    if event is not None and event.get("tenant") == tenant:
+        journal.load(event)
+    return journal
+
+
+def pack(event: Mapping[str, Any]) -> str:
+    """
+    Make an event small.
+
+    :param event: any JSON object
+    """
+    return base64.b64encode(zlib.compress(json.dumps(event).encode())).decode()
+
+
+def unpack(text: str) -> dict[str, Any]:
+    """
+    Return the event of a text that :func:`pack` made.
+
+    :param text: from a trigger
+    :raises ValueError: if it is not one
+    """
+    try:
+        event = json.loads(zlib.decompress(base64.b64decode(text, validate=True)))
+    except (TypeError, zlib.error) as error:
+        raise ValueError(f"not packed by this provider ({type(error).__name__})") from error
+    if not isinstance(event, dict):
+        raise ValueError("not an object")
+    return event

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lucca_provider.checking import Check, ListPage, Rules, check_purchases
+from lucca_provider.checking import Check, Rules, check_purchases
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaError,
@@ -21,6 +21,7 @@ from lucca_provider.exceptions import (
     LuccaRefusedError,
     LuccaThrottledError,
 )
+from lucca_provider.reading import lists
 
 FORBIDDEN = LuccaForbiddenError("403 no right")
 MISSING = LuccaNotFoundError("404 no such thing")
@@ -77,7 +78,7 @@ class Lucca:
         self.requests: list[Any] = []
         self.since: str | None = "never asked"
 
-    def purchase(self, purchase_id: int) -> Mapping[str, Any]:
+    def get_purchase(self, purchase_id: int) -> Mapping[str, Any]:
         self.requests.append(purchase_id)
         if purchase_id in self.single_errors:
             raise self.single_errors[purchase_id]
@@ -85,21 +86,19 @@ class Lucca:
             raise MISSING
         return self.purchases[purchase_id]
 
-    def purchase_pages(self) -> Iterator[ListPage]:
-        return self._pages("purchases", self.listed)
-
-    def document_pages(self, since: str | None) -> Iterator[ListPage]:
-        self.since = since
-        return self._pages("documents", self.documents)
-
-    def _pages(self, name: str, items: Sequence[Json]) -> Iterator[ListPage]:
-        for start in range(0, max(1, len(items)), self.size):
-            if start or items or self.ends[name] is None:
-                self.requests.append(name)
-                yield ListPage(items[start : start + self.size], len(items) if self.counts else None)
-        if (end := self.ends[name]) is not None:
-            self.requests.append(name)
+    def get_page(self, path: str, params: Mapping[str, Any]) -> Json:
+        name, items = ("purchases", self.listed) if path == lists.PURCHASES else ("documents", self.documents)
+        if path == lists.DOCUMENTS:
+            (self.since,) = params.get("createdAt.from", [None])
+        self.requests.append(name)
+        start = int(params.get("page", 0))
+        end = self.ends[name]
+        if end is not None and start >= len(items):
             raise end
+        stop = start + self.size
+        more = stop < len(items) or end is not None
+        counts = {"count": len(items)} if self.counts else {}
+        return {"items": items[start:stop], "next": str(min(stop, len(items))) if more else None, **counts}
 
 
 def check(lucca: Lucca, purchase_ids: Collection[int], **kwargs: Any) -> Check:

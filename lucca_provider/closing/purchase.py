@@ -1,0 +1,210 @@
+"""
+One purchase: what is known of it, and what an answer changes about that.
+
+It knows neither the rate limit nor the journal nor Airflow. Every function takes what was known before an answer and
+returns what is known after it, or the decision; nothing is changed in place. So an answer may be taken twice, from the
+same state, with the same result.
+
+======================  ============================================================  ================================
+It is                   because                                                       next
+======================  ============================================================  ================================
+unread                  no reading counts, or none counts any more                    a page of the list, or GET it
+open                    a reading showed it open                                      POST the closing
+in doubt                a closing got no clear answer: it may have taken effect       wait 5 seconds, then GET it
+refused                 a closing got a clear no                                      GET it: was it closed before?
+decided                 see :class:`~lucca_provider.closing.report.Outcome`           nothing
+======================  ============================================================  ================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED, Decision, Outcome
+from lucca_provider.closing.steps import Kind
+from lucca_provider.exceptions import (
+    LuccaError,
+    LuccaInDoubtError,
+    LuccaNotFoundError,
+    LuccaNotSentError,
+    LuccaRefusedError,
+    LuccaThrottledError,
+)
+from lucca_provider.limits import MAX_READS, backoff
+from lucca_provider.reading.states import CLOSED_STATE, OPEN_STATES
+
+__all__ = [
+    "MAX_SENDS",
+    "READING_AGE",
+    "SETTLE_SECONDS",
+    "UNREAD",
+    "Purchase",
+    "closing_answered",
+    "is_listable",
+    "next_kind",
+    "page_read",
+    "reading_answered",
+    "shorten",
+]
+
+SETTLE_SECONDS = 5.0
+"""Lucca aborts a request after 5 seconds, so a reading after that sees the effect of one whose answer was lost."""
+READING_AGE = 600.0
+"""Seconds for which a reading lets a closing be sent, counted from when it was asked for."""
+MAX_SENDS = 3
+"""Closings of one purchase in one try that end without a clear answer, or were not sent at all."""
+REASON_LENGTH = 500
+"""Characters of Lucca's words that are kept for each purchase."""
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """What one try knows of one purchase. Moments are seconds on the run's clock."""
+
+    read_at: float | None = None
+    """When the reading that shows it open was asked for; ``None`` if there is none."""
+    ready_at: float = 0.0
+    """Nothing is asked about it before, and no page that was asked for before counts."""
+    sends: int = 0
+    """Closings in this try that ended without a clear answer, or were not sent."""
+    reads: int = 0
+    """Readings in a row without a clear answer."""
+    maybe: bool = False
+    """Whether a closing that this task sent may have taken effect."""
+    refusal: Decision | None = None
+    """Lucca's clear no, until a reading shows whether the purchase was closed before."""
+
+
+UNREAD = Purchase()
+"""Nothing is known of it, and nothing stands against asking."""
+
+
+def next_kind(purchase: Purchase, now: float) -> Kind:
+    """
+    Say what to ask next. This is the only place where a closing is allowed.
+
+    :param purchase: what is known
+    :param now: when it would be sent
+    """
+    fresh = purchase.read_at is not None and now - purchase.read_at <= READING_AGE
+    return Kind.CLOSE if fresh else Kind.READ
+
+
+def is_listable(purchase: Purchase) -> bool:
+    """
+    Say whether a page of the list may decide it: not if it is in doubt or refused.
+
+    :param purchase: what is known
+    """
+    return purchase.read_at is None and not purchase.maybe and purchase.refusal is None
+
+
+def closing_answered(purchase: Purchase, answer: object, now: float) -> Purchase | Decision:
+    """
+    Take the answer to a closing.
+
+    :param purchase: what was known when it was sent
+    :param answer: ``None`` for a clear yes, or an error
+    :param now: when the answer came, or when the request was given up
+    """
+    if not isinstance(answer, LuccaError):
+        return CLOSED
+    if isinstance(answer, LuccaThrottledError):
+        return purchase
+    if isinstance(answer, LuccaNotSentError):
+        sends = purchase.sends + 1
+        if sends >= MAX_SENDS:
+            return _unresolved(f"not sent in {sends} attempts: {answer}")
+        return replace(purchase, sends=sends)
+    if isinstance(answer, LuccaInDoubtError):
+        sends = purchase.sends + 1
+        return Purchase(ready_at=now + SETTLE_SECONDS, sends=sends, maybe=True)
+    if isinstance(answer, LuccaRefusedError):
+        return Purchase(ready_at=now, sends=purchase.sends, refusal=_refusal(answer))
+    return _unresolved(str(answer))
+
+
+def reading_answered(purchase: Purchase, answer: object, asked_at: float, now: float) -> Purchase | Decision:
+    """
+    Take the answer to a reading of this one purchase.
+
+    :param purchase: what was known when it was asked for
+    :param answer: its ``state``, or an error
+    :param asked_at: when it was asked for
+    :param now: when the answer came, or when the request was given up
+    """
+    if isinstance(answer, LuccaThrottledError):
+        return purchase
+    if isinstance(answer, (LuccaInDoubtError, LuccaNotSentError)):
+        reads = purchase.reads + 1
+        if reads < MAX_READS:
+            return replace(purchase, read_at=None, reads=reads, ready_at=now + backoff(reads + 1))
+    if isinstance(answer, LuccaError):
+        return _unreadable(purchase, answer)
+    return _state_known(purchase, answer if isinstance(answer, str) else None, asked_at)
+
+
+def page_read(purchase: Purchase, state: object, asked_at: float) -> Purchase | Decision:
+    """
+    Take what a page of the list says.
+
+    :param purchase: what is known now, with no request about it on its way
+    :param state: its ``state`` on the page
+    :param asked_at: when the page was asked for
+    """
+    if not is_listable(purchase) or asked_at < purchase.ready_at:
+        return purchase
+    if state == CLOSED_STATE:
+        return ALREADY_CLOSED
+    is_open = isinstance(state, str) and state in OPEN_STATES
+    return replace(purchase, read_at=asked_at) if is_open else purchase
+
+
+def _state_known(purchase: Purchase, state: str | None, asked_at: float) -> Purchase | Decision:
+    if state == CLOSED_STATE:
+        return CLOSED if purchase.maybe else ALREADY_CLOSED
+    if state in OPEN_STATES:
+        # It is certainly open, so whatever was sent before had no effect.
+        if purchase.refusal is not None:
+            return purchase.refusal
+        if purchase.sends >= MAX_SENDS:
+            return _unresolved(f"{purchase.sends} attempts got no clear answer, and it is still open")
+        return Purchase(read_at=asked_at, ready_at=purchase.ready_at, sends=purchase.sends)
+    if purchase.refusal is not None and not purchase.maybe:
+        return purchase.refusal
+    if state is None:
+        return _unresolved("Lucca returned no state for it, so it is not safe to close it")
+    return _unresolved(f"its state {shorten(state)!r} is not known to this version, so it is not safe to close it")
+
+
+def _unreadable(purchase: Purchase, error: LuccaError) -> Decision:
+    """Decide without a state: Lucca does not show the purchase to this key, or does not answer."""
+    clear = isinstance(error, (LuccaRefusedError, LuccaInDoubtError, LuccaNotSentError))
+    if clear and not purchase.maybe:
+        if purchase.refusal is not None:
+            return purchase.refusal
+        if isinstance(error, LuccaNotFoundError):
+            return _refusal(error)
+    return _unresolved(f"its state could not be read: {error}")
+
+
+def _refusal(error: LuccaRefusedError) -> Decision:
+    # The messages of single fields often hold the real reason.
+    fields = "; ".join(f"{name}: {', '.join(messages)}" for name, messages in error.errors.items())
+    detail = " ".join(part for part in (error.detail, f"[{fields}]" if fields else None) if part)
+    title = None if error.title is None else shorten(error.title)
+    return Decision(Outcome.REJECTED, error.status, title, shorten(detail) or None)
+
+
+def _unresolved(reason: str) -> Decision:
+    return Decision(Outcome.UNRESOLVED, detail=shorten(reason))
+
+
+def shorten(text: str, length: int = REASON_LENGTH) -> str:
+    """
+    Cut a text that is too long to be kept for each purchase.
+
+    :param text: any text
+    :param length: characters that are kept
+    """
+    return text if len(text) <= length else text[:length] + "…"
