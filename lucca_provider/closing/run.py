@@ -204,6 +204,9 @@ class ClosingRun:
 
         :return: the report
         """
+        if self._reported_at is None:
+            # An interruption came before the run began: what the journal knows belongs into the report all the same.
+            self._begin(0.0)
         back = self._unused()
         for purchase_id in self.purchase_ids:
             if purchase_id not in self.decisions:
@@ -244,7 +247,6 @@ class ClosingRun:
     # -- beginning ---------------------------------------------------------------------------------------------------
 
     def _begin(self, now: float) -> None:
-        self._reported_at = now
         attempt, journal = self._journal.attempt, self._journal
         asked = set(self.purchase_ids)
         for purchase_id, decision in journal.decisions.items():
@@ -263,6 +265,7 @@ class ClosingRun:
             self._agenda.add(self._untouched())
             if not attempt.first or not journal.is_empty:
                 self._health.settle(now + SETTLE_SECONDS)
+        self._reported_at = now
 
     def _untouched(self) -> list[int]:
         known = {purchase_id for purchase_id, _ in self._agenda.items()}
