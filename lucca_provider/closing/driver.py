@@ -136,10 +136,11 @@ class Driver:
             return
         # It leaves the queue only once it is recorded, so that an interruption in between loses none.
         step, answer = self._answers[0]
+        now = self._clock.now()
         try:
-            self._run.answered(step, answer, self._clock.now())
+            self._run.answered(step, answer, now)
         except Exception as error:
             log.exception("Unexpected error over the answer to %s.", step)
-            self._run.give_up(step, f"unexpected {type(error).__name__}: {error}")
+            self._run.give_up(step, f"unexpected {type(error).__name__}: {error}", now)
         self._in_flight.discard(step)
         self._answers.popleft()

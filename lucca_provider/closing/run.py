@@ -145,21 +145,23 @@ class ClosingRun:
             self._held.append((step, sent, answer, now))
         else:
             self._take(step, sent, answer, now)
+        self._judge(step, answer, now)
         if isinstance(answer, LuccaNotSentError):
             self._window.not_sent()
         else:
             self._window.answered(now)
-        self._judge(step, answer, now)
         del self._in_flight[step]
 
-    def give_up(self, step: Step, reason: str) -> None:
+    def give_up(self, step: Step, reason: str, now: float) -> None:
         """
         Take a step for failed whose answer could not be dealt with.
 
         :param step: what :meth:`next` said
         :param reason: why, for the report
+        :param now: when the answer came, or when the request was given up
         """
-        self._in_flight.pop(step, None)
+        if self._in_flight.pop(step, None) is not None:
+            self._window.answered(now)
         if step.purchase_id:
             if step.purchase_id not in self.decisions:
                 self._decide(step.purchase_id, Decision(Outcome.UNRESOLVED, detail=shorten(reason)))
