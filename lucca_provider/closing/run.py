@@ -103,6 +103,8 @@ class ClosingRun:
         """Purchases whose outcome was logged and counted."""
         self._expired = False
         """Whether readings became too old, and nothing was decided since: then the worker is not left again."""
+        self._may_leave = not journal.attempt.resumed
+        """Whether the worker may be left: after a wait only once something was sent."""
         self._reported_at: float | None = None
         """When the last line of progress was logged; ``None`` before the run has begun."""
 
@@ -315,6 +317,9 @@ class ClosingRun:
         when = max(ready, self._health.ready_at, room)
         if when <= now:
             return step
+        if not self._may_leave:
+            # Clocks that differ, and a purchase in doubt that settles anew, could make a task leave for ever.
+            return Pause(when)
         left = len(self.purchase_ids) - len(self.decisions)
         burst = self._window.burst_at(now, left, BURST_SPREAD * self._window.seconds)
         return Pause(when, max(when, burst) if room > now else when)
@@ -361,6 +366,7 @@ class ClosingRun:
     def _send(self, step: Step, now: float) -> None:
         self._in_flight[step] = _Sent(self._agenda[step.purchase_id], now)
         self._window.sent()
+        self._may_leave = True
         if step.purchase_id:
             self._agenda.take(step)
 
