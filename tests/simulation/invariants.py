@@ -68,6 +68,8 @@ class Unit:
         """When the last reading that shows a purchase open was asked for, and whether it was a stale page."""
         self.settled: dict[int, float] = {}
         """From when a purchase that is in doubt may be read."""
+        self.in_doubt: set[int] = set()
+        """Purchases that no page decides."""
         self.shown_closed: frozenset[int] | None = None
         """What Lucca showed as closed at the first reading."""
         self.closings: dict[int, Closing] = {}
@@ -142,11 +144,13 @@ class Unit:
             self.faults += 1
             if kind is Kind.CLOSE and isinstance(answer, LuccaInDoubtError):
                 self.settled[purchase_id] = self.clock.now + 5.0
+                self.in_doubt.add(purchase_id)
             if purchase_id and isinstance(answer, LuccaRefusedError):
                 self.task.refused.add(purchase_id)
         elif kind is Kind.READ:
             if answer in OPEN_STATES:
                 self.readings[purchase_id] = (request.asked_at, False)
+                self.in_doubt.discard(purchase_id)
             elif answer != "Closed":
                 self.faults += 1
         elif kind is Kind.LIST:
@@ -156,7 +160,7 @@ class Unit:
         items = answer.get("items") if isinstance(answer, dict) else None
         for item in items or ():
             purchase_id = item.get("id")
-            if purchase_id is not None and item.get("state") in OPEN_STATES and purchase_id not in self.closings:
+            if purchase_id is not None and item.get("state") in OPEN_STATES and purchase_id not in self.in_doubt:
                 self.readings[purchase_id] = (request.asked_at, self.tenant.stale_for > 0)
 
     # -- outcomes ------------------------------------------------------------------------------------------------------

@@ -290,7 +290,7 @@ class Process:
         try:
             self._call(self.run.answered, step, answer, self._time())
         except Exception as error:
-            self.run.give_up(step, f"unexpected {type(error).__name__}: {error}")
+            self.run.give_up(step, f"unexpected {type(error).__name__}: {error}", self._time())
         self.in_flight.discard(step)
         self.answers.popleft()
         self.leaving = self.leaving and bool(self.in_flight)
