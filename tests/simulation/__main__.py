@@ -92,7 +92,7 @@ def tell(broken: list[tuple[int, str, str]]) -> int:
     for name, number in Counter(name for _, name, _ in broken).items():
         print(f"BROKEN in {number} schedules: {name}")
     for seed, name, how in broken[:20]:
-        print(f"  {name}: {how[:500]}\n    again: make simulate SEEDS={seed}")
+        print(f"  {name}: {how[:300]}. Again: make simulate SEEDS={seed}")
     if not broken:
         print("All invariants held.")
     return min(1, len(broken))

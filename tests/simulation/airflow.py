@@ -129,6 +129,9 @@ class World:
             kind, state = "plain", draw.choice(STATES)
             if draw.random() < odd:
                 kind = draw.choice(KINDS)
+            if self.calm and kind == "unreadable":
+                # The list shows it and a single reading does not: which one is asked depends on the time.
+                kind = "plain"
             if kind in ("odd state", "stateless"):
                 kind, state = "plain", "Archived" if kind == "odd state" else None
             elif draw.random() < closed:

@@ -58,6 +58,7 @@ class Unit:
         self.tenant = tenant
         self.task = task
         self.limit = limit
+        self.purchase_ids = task.purchase_ids
         self.began_at = clock.now
         self.first = False
         """Whether the task instance certainly never ran before."""
@@ -112,7 +113,7 @@ class Unit:
         where = f"{process} at {purchase_id}"
         if self.shown_closed is None:
             self._first_reading()
-        if purchase_id in (self.shown_closed or ()):
+        if purchase_id in (self.shown_closed or ()) and not stale:
             self.clock.breaks("not posted to what was read as closed", where)
         if purchase_id not in self.readings:
             self.clock.breaks("read before it is closed", where)
@@ -135,7 +136,7 @@ class Unit:
             self.clock.breaks("within the limit", f"{request.process}: {most + 1} in {now - arrivals[-1 - most]:.3f} s")
 
     def _first_reading(self) -> None:
-        self.shown_closed = frozenset(each for each in self.task.purchase_ids if self.tenant.shows_closed(each))
+        self.shown_closed = frozenset(each for each in self.purchase_ids if self.tenant.shows_closed(each))
 
     def answered(self, request: Request, answer: object) -> None:
         """Take note of an answer that reached the process."""
@@ -177,8 +178,8 @@ class Unit:
             if one["id"] not in self.task.refused:
                 self.clock.breaks("rejected was answered", f"{process} says so of {one['id']}")
         ids += [one["id"] for one in report["unresolved"]]
-        if sorted(ids) != sorted(self.task.purchase_ids):
-            self.clock.breaks("named once", f"{process}: {report} for {self.task.purchase_ids}")
+        if sorted(ids) != sorted(self.purchase_ids):
+            self.clock.breaks("named once", f"{process}: {report} for {self.purchase_ids}")
         self._own_closings(process, report["already_closed"])
         if final:
             self._agree(process, report)
@@ -206,7 +207,7 @@ class Unit:
             self.clock.breaks("metric, log and report agree", f"{process}: {told}")
 
     def _few_requests(self, process: Process) -> None:
-        purchases = len(self.task.purchase_ids)
+        purchases = len(self.purchase_ids)
         most = 2 * purchases + self.pages + PER_FAULT * self.faults + self.read_again
         if self.requests > most:
             how = f"{self.requests} for {purchases}, {self.pages} pages, {self.faults} faults, {self.read_again} again"

@@ -137,7 +137,7 @@ class Process:
             return
         self._found(journal)
         self.run = ClosingRun(
-            task.purchase_ids,
+            self.unit.purchase_ids,
             journal=journal,
             window=Window(self.unit.limit),
             on_outcome=self._count,
@@ -151,13 +151,13 @@ class Process:
             return
         if journal.wait is None:
             self.unit.journal_lost = True
-            self.unit.faults += len(self.task.purchase_ids)
+            self.unit.faults += len(self.unit.purchase_ids)
 
     def _push_not_begun(self, error: Exception) -> None:
         attempt = Attempt(number=self.task.try_number, max_tries=0, first=False)
         kept = None if self.handle is None else TaskStateStore(self.handle)
         journal = Journal(attempt, new_id=lambda: "unstarted", store=kept, name="lucca_unstarted")
-        run = ClosingRun(self.task.purchase_ids, journal=journal, window=Window(1), on_outcome=self._count)
+        run = ClosingRun(self.unit.purchase_ids, journal=journal, window=Window(1), on_outcome=self._count)
         run.stop(f"the task could not begin ({type(error).__name__})")
         try:
             report = run.end()
@@ -347,8 +347,7 @@ class Process:
                 left -= 1
                 if left == 0:
                     self.clock.counts["interruptions within the product"] += 1
-                    if frame.f_code.co_name in ("_tell", "_decide"):
-                        self.unit.excused += 1
+                    self.unit.excused += _is_within_a_decision(frame)
                     self.clock.say(f"{self}: {error!r} at {frame.f_code.co_name}:{frame.f_lineno}")
                     raise error
             return trace
@@ -401,3 +400,12 @@ class Process:
         """Tell Airflow how it ended: ``success``, ``fail`` or ``retry``."""
         self.ended_at = self.clock.now + self.lag
         self.world.ended(self, how, report)
+
+
+def _is_within_a_decision(frame: FrameType | None) -> bool:
+    """Return whether an outcome is just being decided and told."""
+    while frame is not None:
+        if frame.f_code.co_name in ("_tell", "_decide"):
+            return True
+        frame = frame.f_back
+    return False

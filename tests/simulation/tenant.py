@@ -253,7 +253,7 @@ class Tenant:
 
     def _read(self, purchase_id: int, fault: str) -> object:
         truth = self.truths.get(purchase_id)
-        if truth is None or truth.kind in ("gone", "hidden", "web page"):
+        if truth is None or truth.kind in _NOT_SHOWN:
             return self._refusal(truth)
         if truth.kind == "unreadable":
             self.clock.counts["fault: unreadable"] += 1
@@ -281,7 +281,7 @@ class Tenant:
         page = request.step.page
         number = 0 if page is None else int(page.removeprefix("p")) - 1
         first = number * self.page_size
-        shown = [each for each, truth in self.truths.items() if truth.kind != "gone"]
+        shown = [each for each, truth in self.truths.items() if truth.kind not in _NOT_SHOWN]
         items = [{"id": each, "state": self._listed(each)} for each in shown[first : first + self.page_size]]
         answer: dict[str, Any] = {"items": items}
         if self.with_count:
@@ -322,4 +322,5 @@ class Tenant:
         return answer
 
 
+_NOT_SHOWN = frozenset({"gone", "hidden", "web page"})
 _LOST = frozenset({"lost", "408", "5xx", "unclear success"})
