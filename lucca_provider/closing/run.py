@@ -244,8 +244,11 @@ class ClosingRun:
         flying = {step.purchase_id for step in self._in_flight}
         return [
             purchase_id
-            for purchase_id in self._journal.sent
-            if purchase_id not in flying and purchase_id not in self.decisions and not self._agenda[purchase_id].maybe
+            for purchase_id in self.purchase_ids  # the journal may name others, of a list that came back changed
+            if purchase_id in self._journal.sent
+            and purchase_id not in flying
+            and purchase_id not in self.decisions
+            and not self._agenda[purchase_id].maybe
         ]
 
     # -- beginning ---------------------------------------------------------------------------------------------------
