@@ -8,13 +8,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import requests  # noqa: TID253 - no DAG file imports this
 
 from benchmarks.tenants import Tenant
-from lucca_provider.closing import ClosingRun, Driver, MemoryLedger, Report, Step
+from lucca_provider.closing import Attempt, ClosingRun, Driver, Journal, Report
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.limits import Window
+from lucca_provider.sandbox.api import ROOT
+from lucca_provider.tasks.closing import Arguments, perform
 
 NO_LIMIT = 1_000_000
 
@@ -38,15 +41,14 @@ def hook_to(tenant: Tenant) -> Iterator[LuccaHook]:
 
 
 def close_with_run(hook: LuccaHook, purchase_ids: Sequence[int], *, max_in_flight: int) -> Report:
-    """Close purchases as the operator does, with a ledger in memory and no limit."""
-
-    def perform(step: Step) -> None:
-        hook.client.close_purchase(step.purchase_id, comment=None, closing_date=None)
-
-    run = ClosingRun(purchase_ids, ledger=MemoryLedger(), window=Window(NO_LIMIT))
-    Driver(run, perform, max_in_flight=max_in_flight).drive()
-    report = run.report()
-    assert report["closed"] == list(purchase_ids), report
+    """Run the closing as the operator does, with a journal in memory and no limit, and return its report."""
+    journal = Journal(Attempt(number=1, max_tries=0), new_id=lambda: "in memory")
+    run = ClosingRun(purchase_ids, journal=journal, window=Window(NO_LIMIT))
+    arguments = Arguments(list(purchase_ids), comment=None, closing_date=None)
+    Driver(run, partial(perform, hook.client, arguments), max_in_flight=max_in_flight).drive()
+    report = run.end()
+    assert not report["rejected"], report
+    assert not report["unresolved"], report
     return report
 
 
@@ -58,7 +60,7 @@ def close_with_loop(tenant: Tenant, purchase_ids: Sequence[int]) -> list[int]:
 
 
 def close_with_threads(tenant: Tenant, purchase_ids: Sequence[int], *, threads: int) -> None:
-    """Close purchases in the least time: bare requests over open connections, as many at once as the provider sends."""
+    """Close purchases in the least time: one page, then as many bare requests at once as the provider sends."""
     local = threading.local()
 
     def connect() -> None:
@@ -68,5 +70,7 @@ def close_with_threads(tenant: Tenant, purchase_ids: Sequence[int], *, threads: 
     def close(purchase_id: int) -> None:
         local.session.post(tenant.closing(purchase_id), json={}, timeout=10).raise_for_status()
 
+    address = f"{tenant.url}{ROOT}/purchases"
+    requests.get(address, params={"limit": "1000"}, headers=tenant.headers, timeout=10).raise_for_status()
     with ThreadPoolExecutor(threads, initializer=connect) as pool:
         list(pool.map(close, purchase_ids))

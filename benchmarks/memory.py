@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from lucca_provider.closing import ClosingRun, Driver, MemoryLedger
+from lucca_provider.closing import Attempt, ClosingRun, Driver, Journal, Kind, Step
+from lucca_provider.exceptions import LuccaRefusedError
 from lucca_provider.inputs import parse_purchase_ids
 from lucca_provider.limits import Clock, Window
 
@@ -23,6 +24,10 @@ class SimulatedClock(Clock):
         """Return seconds since the epoch."""
         return self._now
 
+    def pass_until(self, moment: float) -> None:
+        """Let time pass."""
+        self._now = max(self._now, moment)
+
     def wait(self, calls: SimpleQueue[None], seconds: float | None) -> None:
         """Wait for a call, or let the seconds pass."""
         try:
@@ -34,13 +39,20 @@ class SimulatedClock(Clock):
 def close(number: int) -> float:
     """Close so many purchases, and return the most memory this process ever held, in MB."""
     purchase_ids = parse_purchase_ids(list(range(1, number + 1)))
-    run = ClosingRun(purchase_ids, ledger=MemoryLedger(), window=Window(50))
-    Driver(run, lambda step: None, max_in_flight=4, clock=SimulatedClock()).drive()
-    assert run.report()["closed"] == purchase_ids
-    assert len(run.carry()["closed"]) == number
+    journal = Journal(Attempt(number=1, max_tries=0), new_id=lambda: "in memory")
+    run = ClosingRun(purchase_ids, journal=journal, window=Window(50))
+    Driver(run, _answer, max_in_flight=5, clock=SimulatedClock()).drive()
+    assert run.end()["closed"] == purchase_ids
     # Not getrusage: what that tells includes the process which started this one.
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(peak) / 1024
+
+
+def _answer(step: Step) -> object:
+    """Answer as a tenant whose list cannot be used, so that each purchase is read by itself."""
+    if step.kind is Kind.LIST:
+        raise LuccaRefusedError("400")
+    return "Ongoing" if step.kind is Kind.READ else None
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from benchmarks.tenants import tenant
 
 LIMIT = 50
 LATENCY = 0.1
-SIZES = (50, 500, 1000)
+SIZES = (49, 500, 1000)
 SETTLE = 20.0
 """Seconds until the workers of all tasks have started, which they do at once."""
 APART = 1 / 6
@@ -27,7 +27,9 @@ def pace(window: float) -> list[Row]:
         tasks: list[Task] = []
         for size in SIZES:
             for deferrable in (False, True):
-                lucca = stack.enter_context(tenant(size, limit=LIMIT, window=window, latency=LATENCY))
+                lucca = stack.enter_context(
+                    tenant(size, limit=LIMIT, window=window, latency=LATENCY, keep_requests=9999)
+                )
                 tasks.append(
                     Task(
                         f"{'deferrable' if deferrable else 'plain'}_{size}",
@@ -49,19 +51,15 @@ def pace(window: float) -> list[Row]:
 
 def _burst() -> tuple[float, Row]:
     """Measure the least time of one burst, and beside it the same burst by run and hook."""
-    repeats = 7
-    with tenant(2 * LIMIT * repeats, limit=0, latency=LATENCY) as lucca, hook_to(lucca) as hook:
-        ids = iter(lucca.purchase_ids)
-
-        def batch() -> list[int]:
-            return [next(ids) for _ in range(LIMIT)]
-
+    repeats, closings = 7, LIMIT - 1
+    with tenant(closings, limit=0, latency=LATENCY) as lucca, hook_to(lucca) as hook:
         burst, run = medians(
             repeats,
-            lambda: close_with_threads(lucca, batch(), threads=IN_FLIGHT),
-            lambda: close_with_run(hook, batch(), max_in_flight=IN_FLIGHT),
+            lambda: close_with_threads(lucca, lucca.purchase_ids, threads=IN_FLIGHT),
+            lambda: close_with_run(hook, lucca.purchase_ids, max_in_flight=IN_FLIGHT),
+            before=lucca.reopen,
         )
-    what = f"{LIMIT} closings, by run and hook alone, ledger in memory, against the least time possible"
+    what = f"{closings} closings and one page, by run and hook alone, journal in memory, against the least possible"
     return burst, at_most("a", what, run / burst, 1.02, told=f"{run:.2f} s of {burst:.2f} s")
 
 
@@ -70,10 +68,17 @@ def _against_least(airflow: AirflowHome, task: Task, burst: float) -> Row:
     stays = airflow.stays(task.name)
     took = stays[-1].left - stays[0].started
     assert task.tenant.closed == size
-    least = task.window_seconds * (math.ceil(size / LIMIT) - 1) + burst
-    kind, target = ("deferrable", 1.10) if task.deferrable else ("plain", 1.02)
+    requests = task.tenant.asked
+    least = task.window_seconds * (math.ceil(requests / LIMIT) - 1) + burst
+    kind = "deferrable" if task.deferrable else "plain"
+    # One burst shows nothing but the operator's own cost.
+    targets = {"plain": (1.15, 1.02), "deferrable": (1.5, 1.1)}
+    target = targets[kind][size >= LIMIT]
     told = f"{took:.2f} s of {least:.2f} s, {task.tenant.throttled} answers 429"
-    what = f"{size:,} closings, {kind}, in a real Airflow with its ledger, against the least time possible"
+    what = (
+        f"{size:,} closings and {requests - size} readings, {kind}, in a real Airflow with its journal, against the "
+        "least time possible"
+    )
     return at_most("a", what, took / least, target, told=told)
 
 

@@ -78,7 +78,16 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def medians(repeats: int, *works: Callable[[], object]) -> list[float]:
-    """Time pieces of work in turn, so that the machine's noise meets them all, and return the median of each."""
-    rounds = [[seconds(work) for work in works] for _ in range(repeats)]
+def medians(repeats: int, *works: Callable[[], object], before: Callable[[], object]) -> list[float]:
+    """
+    Time pieces of work in turn, so that the machine's noise meets them all, and return the median of each.
+
+    :param before: done before each, and not timed
+    """
+
+    def timed(work: Callable[[], object]) -> float:
+        before()
+        return seconds(work)
+
+    rounds = [[timed(work) for work in works] for _ in range(repeats)]
     return [statistics.median(times) for times in zip(*rounds, strict=True)]

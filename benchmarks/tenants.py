@@ -28,6 +28,15 @@ class Tenant:
         return len(self._ask("closed_ids"))
 
     @property
+    def asked(self) -> int:
+        """How many requests there were, of those that it keeps."""
+        return len(self._ask("requests"))
+
+    def reopen(self) -> None:
+        """Open all purchases again, and forget the requests."""
+        self._ask("reopen")
+
+    @property
     def throttled(self) -> int:
         """How many requests were answered 429."""
         return int(self._ask("throttled"))
@@ -73,6 +82,11 @@ def _serve(options: dict[str, Any], pipe: Connection) -> None:
         pipe.send((lucca.url, lucca.api_key, lucca.connection_uri, lucca.purchase_ids))
         while True:
             try:
-                pipe.send(getattr(lucca, pipe.recv()))
+                name = pipe.recv()
             except EOFError:
                 return
+            if name == "reopen":
+                for purchase_id in lucca.closed_ids:
+                    lucca.set_purchase(purchase_id, state="Ongoing")
+                lucca.reset_requests()
+            pipe.send(None if name == "reopen" else getattr(lucca, name))
