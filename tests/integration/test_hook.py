@@ -1106,6 +1106,7 @@ def test_a_connection_that_works(connect: Connect) -> None:
 def test_a_connection_that_does_not_work_says_why(answer: Answer, words: list[str], connect: Connect) -> None:
     with ScriptedServer(answer) as server:
         works, message = connect(server.url).test_connection()
+    assert len(server.requests) == 1  # nobody waits before a form
     assert not works
     assert message.startswith(f"{server.url} (other): ")
     assert [word for word in words if word not in message] == []
