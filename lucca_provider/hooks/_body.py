@@ -154,7 +154,6 @@ def _says_failed(value: object) -> bool:
 
 def _details(text: str, show: Show, *, is_cut: bool) -> dict[str, Any]:
     """Return ``title``, ``detail`` and ``errors`` of what Lucca says is wrong."""
-    text = show.blot(text)  # before anything is taken out of it or shortened
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

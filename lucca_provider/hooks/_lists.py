@@ -32,16 +32,16 @@ def read_query(query: Query | None, *, name: str = "query") -> dict[str, list[st
         # Names of query parameters are the same in upper case for servers such as Lucca's.
         if not isinstance(key, str) or key.strip().lower() in ("page", "limit", "fields.root"):
             raise InvalidInputError(f"{name}: {key!r} cannot be given; the paging sets page, limit and fields.root.")
-        values = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
-        for one in values:
-            if not isinstance(one, (str, int, float, type(None))):
-                raise InvalidInputError(f"{name}: {key!r} has a value of type {type(one).__name__}; give text.")
-        given[key] = [_written(one) for one in values if one is not None]
+        given[key] = _write_values(key, value, name)
     return given
 
 
-def _written(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _write_values(key: str, value: object, name: str) -> list[str]:
+    values = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
+    for one in values:
+        if not isinstance(one, (str, int, float, type(None))):
+            raise InvalidInputError(f"{name}: {key!r} has a value of type {type(one).__name__}; give text.")
+    return [str(one).lower() if isinstance(one, bool) else str(one) for one in values if one is not None]
 
 
 def read_pages(reader: ListReader, fetch: Callable[[], object], *, what: str) -> Iterator[ListPage]:

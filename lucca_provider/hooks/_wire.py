@@ -18,7 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection
 
-__all__ = ["Exchange", "WatchedAdapter", "exchange"]
+__all__ = ["Exchange", "WatchedAdapter", "exchange", "watch"]
 
 MAX_INTERIM = 20
 """Answers below 200 that are skipped before the one that counts."""
@@ -131,14 +131,19 @@ class WatchedAdapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Let the pools make connections that are watched."""
         super().init_poolmanager(*args, **kwargs)
-        _watch(self.poolmanager)
+        watch(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
         """Return the pools of a proxy, likewise."""
-        return _watch(super().proxy_manager_for(proxy, **kwargs))
+        return watch(super().proxy_manager_for(proxy, **kwargs))
 
 
-def _watch(manager: PoolManager) -> PoolManager:
+def watch(manager: PoolManager) -> PoolManager:
+    """
+    Let pools make connections that are watched.
+
+    :param manager: of the pools
+    """
     # Those of a SOCKS proxy have classes of their own, so what is there is extended, not replaced.
     pools = manager.pool_classes_by_scheme.items()
     manager.pool_classes_by_scheme = {scheme: _watched(pool) for scheme, pool in pools}

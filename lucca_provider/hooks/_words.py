@@ -23,14 +23,6 @@ class Show:
         self._secret = secret
         self._pattern = re.compile("".join(map(_any_form, secret)), re.IGNORECASE)
 
-    def blot(self, text: str) -> str:
-        """
-        Return a text with asterisks in the place of the key.
-
-        :param text: of any length; what is shortened first may end with a part of the key that is not found any more
-        """
-        return self._pattern.sub("***", text)
-
     def __call__(self, text: str, *, is_cut: bool = False, most: int = MAX_SHOWN) -> str:
         """
         Return the start of a text.
@@ -38,7 +30,8 @@ class Show:
         :param is_cut: whether more would have followed, so that it may end with a part of the key
         :param most: characters that are kept
         """
-        text = self.blot(text)
+        # Before anything is shortened: what is cut off may end with a part of the key that is not found any more.
+        text = self._pattern.sub("***", text)
         if is_cut:
             text = self._without_part_of_key(text)
         return cut(" ".join("".join(c if c.isprintable() else " " for c in text).split()), most)

@@ -274,7 +274,7 @@ def test_a_host_that_only_says_yes_is_not_proven(answer: Answer, connect: Connec
 def test_a_page_of_a_list_is_returned_as_it_is(connect: Connect) -> None:
     page = {"items": "none", "next": 5}
     with ScriptedServer(http(200, page)) as server:
-        assert connect(server.url).client.get_page("/purchases", {"a": ["1", "2"], "b": "c d"}, "Listing") == page
+        assert connect(server.url).client.get_page("/purchases", {"a": ["1", "2"], "b": "c d"}) == page
     assert server.requests[0].target == "/cleemy-procurement/api/purchases?a=1&a=2&b=c+d"
 
 

@@ -27,6 +27,7 @@ RUNTIME_DEPENDENCIES = {
     "apache-airflow>=2.11.0",
     "apache-airflow-providers-common-compat>=1.12.0",
     "requests<3,>=2.32",
+    "urllib3<3,>=2.2",
     "pendulum>=3",
 }
 ASK_PROVIDERS_MANAGER = """

@@ -219,12 +219,21 @@ def test_a_document_blocks_the_purchase_that_it_names(reference):
     assert [item["id"] for item in check(Lucca([purchase(7)], [odd]), [7])["blocked"]] == [7]
 
 
-def test_a_document_without_a_purchase_blocks_none(caplog):
-    homeless, without = document(None, "ToPay"), document(None, "ToPay")
-    del without["purchase"]
+def test_a_document_that_belongs_to_no_purchase_blocks_none(caplog):
     with caplog.at_level(logging.INFO):
-        assert check(Lucca([purchase(7)], [homeless, without]), [7])["closable"] == [7]
-    assert "2 documents belong to no purchase" in caplog.text
+        assert check(Lucca([purchase(7)], [document(None, "ToPay", 3)]), [7])["closable"] == [7]
+    assert "1 documents belong to no purchase" in caplog.text
+
+
+@pytest.mark.parametrize("payment", ["ToPay", "Paid"])
+def test_nothing_is_closable_while_a_document_does_not_say_to_which_purchase_it_belongs(payment):
+    silent = document(None, payment, 41)
+    del silent["purchase"]
+    lucca = Lucca([purchase(7), purchase(8), purchase(9, "Closed")], [silent, document(7), document(8, "ToPay")])
+    found = check(lucca, [7, 8, 9])
+    assert found["unknown"] == [{"id": 7, "reason": "document 41 does not say to which purchase it belongs"}]
+    assert [item["id"] for item in found["blocked"]] == [8]
+    assert found["already_closed"] == [9]
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,22 @@ def reasons(finding: Finding, verdict: str) -> list[str]:
 
 CLOSABLE = Finding("closable")
 
+
+@pytest.mark.parametrize(("completion", "words"), [("Disputed", "disputed"), ("Partial", "only partly complete")])
+def test_a_document_that_is_disputed_or_partial_is_named(completion: str, words: str) -> None:
+    odd = document(completion=completion)
+    named = f"invoice 669 of 2021-11-18: {words}"
+    assert reasons(find(purchase(), odd, document()), "unknown") == [named]
+    unpaid = document(payment="ToPay", completion=completion)
+    assert reasons(find(purchase(), unpaid), "blocked") == [f"invoice 669 of 2021-11-18: not paid, {words}"]
+    assert find(purchase(), document("Discarded", completion=completion)) == CLOSABLE
+
+
+@pytest.mark.parametrize("completion", ["Complete", "ToReview", None, "", 5, ["Disputed"], "disputed"])
+def test_another_completion_says_nothing(completion: Any) -> None:
+    assert find(purchase(), document(completion=completion)) == CLOSABLE
+
+
 # -- the purchase's own state ------------------------------------------------------------------------------------------
 
 

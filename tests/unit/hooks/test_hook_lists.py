@@ -1,310 +1,58 @@
-"""Lists are read to their end, by token or by number, or it is said that they were not."""
+"""Queries are checked before they are sent, and a list that is not whole ends with an error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lucca_provider.exceptions import LuccaForbiddenError, LuccaInDoubtError
-from lucca_provider.hooks import _lists
-from lucca_provider.hooks._lists import read_items, read_pages, read_query
+from lucca_provider.hooks._lists import read_pages, read_query
 from lucca_provider.inputs import InvalidInputError
+from lucca_provider.reading.lists import PURCHASES, ListPage, ListReader
+
+
+def pages_of(*answers: Any) -> Iterator[ListPage]:
+    """Read a list from answers, each JSON or an error to raise."""
+    following = iter(answers)
+
+    def fetch() -> object:
+        answer = next(following)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return read_pages(ListReader(PURCHASES), fetch, what="Listing things")
 
 
 def items(*ids: int, **fields: Any) -> dict[str, Any]:
     return {"items": [{"id": number} for number in ids], **fields}
 
 
-class Server:
-    """
-    Gives one answer after the other, the last one again and again.
-
-    :param answers: JSON, or an error to raise
-    """
-
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
-        self.asked: list[Mapping[str, Any]] = []
-
-    def __call__(self, query: Mapping[str, Any]) -> Any:
-        self.asked.append(query)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    @property
-    def pages(self) -> list[str | None]:
-        """The pages that were asked for; ``None`` for the first, which has no name."""
-        return [query.get("page") for query in self.asked]
-
-
-def ids(server: Callable[[Mapping[str, Any]], Any], query: Mapping[str, Any] | None = None) -> list[int]:
-    return [item["id"] for page in read_pages(server, query or {}, what="Listing things") for item in page.items]
-
-
-def failure(server: Callable[[Mapping[str, Any]], Any]) -> tuple[list[int], str]:
-    """Return the ids that were given all the same, and what was said then."""
-    given: list[int] = []
-
-    def read() -> None:
-        for page in read_pages(server, {}, what="Listing things"):
-            given.extend(item["id"] for item in page.items)
-
-    with pytest.raises(LuccaInDoubtError, match=r"^Listing things: ") as caught:
-        read()
-    return given, str(caught.value).removeprefix("Listing things: ")
-
-
-# -- to the end --------------------------------------------------------------------------------------------------------
-
-
-def test_pages_are_read_by_token_until_there_is_none():
-    server = Server(items(1, 2, next="b"), items(3, next="c"), items(4))
-    assert ids(server) == [1, 2, 3, 4]
-    assert server.pages == [None, "b", "c"]
-
-
-@pytest.mark.parametrize("nothing", [{}, {"next": None}, {"next": ""}, {"next": 5}, {"next": ["x"]}])
-def test_pages_are_read_by_number_where_there_are_no_tokens(nothing):
-    server = Server(items(1, 2, count=3, **nothing), items(3, count=3, **nothing))
-    assert ids(server) == [1, 2, 3]
-    assert server.pages == [None, "2"]
-
-
-def test_without_token_and_count_pages_are_read_until_one_is_empty():
-    server = Server(items(1, 2), items(3), items())
-    assert ids(server) == [1, 2, 3]
-    assert server.pages == [None, "2", "3"]
-
-
-@pytest.mark.parametrize("end", [{}, {"next": None}, {"count": 0}, {"next": "b", "count": 0}])
-def test_a_list_may_be_empty(end):
-    server = Server(items(**end), items(**end))
-    assert ids(server) == []
-    assert len(server.asked) == 1
-
-
-def test_no_page_is_asked_for_that_the_count_says_is_not_there():
-    server = Server(items(1, 2, count=2))
-    assert ids(server) == [1, 2]
-    assert len(server.asked) == 1
-
-
-def test_a_token_leads_on_whatever_the_first_page_counted():
-    server = Server(items(1, 2, count=2, next="b"), items(count=2, next=None))
-    assert ids(server) == [1, 2]
-    assert server.pages == [None, "b"]
-
-
-def test_a_count_need_come_only_once():
-    server = Server(items(1, count=2), items(2))
-    assert ids(server) == [1, 2]
-    assert len(server.asked) == 2
-
-
-@pytest.mark.parametrize("count", [None, "2", 2.0, True, -1, [2]])
-def test_what_is_no_count_is_none(count):
-    server = Server(items(1, 2, count=count), items(count=count))
-    assert ids(server) == [1, 2]
-    assert server.pages == [None, "2"]
-
-
-def test_pages_say_how_many_there_are_in_all():
-    pages = list(read_pages(Server(items(1, count=2), items(2)), {}, what="Listing things"))
-    assert [(len(page.items), page.count) for page in pages] == [(1, 2), (1, 2)]
-    assert next(read_pages(Server(items(1, next="b")), {}, what="Listing things")).count is None
-
-
-def test_what_comes_again_is_given_again():
-    """A list that moves while it is read shows an item twice, perhaps in another state."""
-    server = Server(items(1, 2, count=3), items(2, 3, count=3))
-    assert ids(server) == [1, 2, 2, 3]
-    server = Server(items(1, 2, count=2, next="b"), items(2, 1, count=2))
-    assert ids(server) == [1, 2, 2, 1]
-
-
-def test_every_page_is_asked_for_with_the_query_and_what_paging_needs():
-    server = Server(items(1, next="b"), items(2))
-    assert ids(server, {"createdAt.from": ["2026-02-01"]}) == [1, 2]
-    assert server.asked[0] == {"createdAt.from": ["2026-02-01"], "limit": "1000", "fields.root": "next,count"}
-    assert server.asked[1] == {**server.asked[0], "page": "b"}
+def test_pages_come_one_after_another_with_what_the_list_counts():
+    pages = pages_of(items(1, 2, next="b", count=3), items(3, count=3))
+    assert [([item["id"] for item in page.items], page.count) for page in pages] == [([1, 2], 3), ([3], 3)]
 
 
 def test_no_page_is_asked_for_before_it_is_wanted():
-    server = Server(items(1, next="b"), items(2))
-    pages = read_pages(server, {}, what="Listing things")
-    assert server.asked == []
+    pages = pages_of(items(1, next="b"), AssertionError("asked for too early"))
     assert next(pages).items == [{"id": 1}]
-    assert len(server.asked) == 1
 
 
-# -- or not ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("answer", [None, [], "x", 5, {}, {"items": None}, {"items": {}}, {"items": "abc"}])
-def test_what_is_no_list_is_not_taken_for_one(answer):
-    assert failure(Server(answer)) == ([], "Lucca's answer has no items.")
-    assert failure(Server(items(1, next="b"), answer)) == ([1], "Lucca's answer has no items.")
-
-
-@pytest.mark.parametrize("item", [None, 5, "x", [], {}, {"id": None}, {"id": "5"}, {"id": 5.0}, {"id": True}])
-def test_an_item_that_cannot_be_told_from_others_leaves_the_list_unknown(item):
-    assert failure(Server({"items": [{"id": 1}, item]})) == ([], "Lucca's answer has an item without an id.")
-
-
-@pytest.mark.parametrize(
-    ("pages", "given"),
-    [
-        ([items(1, next="b"), items(2, next="b")], [1, 2]),
-        ([items(1, next="b"), items(2, next="c"), items(3, next="b")], [1, 2, 3]),
-        ([items(1, next="b"), items(1, next="c")], [1, 1]),
-        ([items(1, next="b"), items(next="c")], [1]),
-        ([items(next="b")], []),
-        ([items(1, count=2), items(1, count=2)], [1, 1]),
-        ([items(1), items(1)], [1, 1]),
-        ([items(1), items(2), items(1)], [1, 2, 1]),
-    ],
-)
-def test_a_page_or_token_that_comes_again_is_no_end(pages, given):
-    server = Server(*pages)
-    assert failure(server) == (
-        given,
-        f"page {len(pages)} leads back to what came before, so the rest is not known.",
-    )
-    assert len(server.asked) == len(pages)
-
-
-@pytest.mark.parametrize("again", [items(1, 2, count=2, next="b"), items(count=2, next="b"), items(1, next="b")])
-def test_a_token_that_comes_again_does_no_harm_once_all_were_seen(again):
-    server = Server(items(1, 2, count=2, next="b"), again)
-    assert set(ids(server)) == {1, 2}
-    assert server.pages == [None, "b"]
-
-
-@pytest.mark.parametrize(
-    "pages",
-    [
-        [items(1, count=3), items(2), items()],
-        [items(1, next="b"), items(2, next=None, count=3)],
-        [items(1, 2, 2, count=3), items()],
-        [items(1, 2, next="b", count=3), items(2)],
-    ],
-)
-def test_a_list_with_fewer_items_than_it_counts_is_not_whole(pages):
-    assert failure(Server(*pages))[1] == "Lucca gave 2 of 3, so the list is not whole. Try again."
-
-
-@pytest.mark.parametrize(
-    "pages",
-    [
-        [items(1, 2, count=1)],
-        [items(1, 2, count=1, next="b")],
-        [items(1, count=1, next="b"), items(2, count=1)],
-        [items(1, 2, count=0)],
-    ],
-)
-def test_a_list_with_more_items_than_it_counts_is_not_known(pages):
-    given, said = failure(Server(*pages))
-    assert given == [1, 2]
-    assert said == f"Lucca gave 2 of {pages[0]['count']}, so the list is not known. Try again."
-
-
-@pytest.mark.parametrize("count", [2, 4])
-def test_a_list_that_grows_or_shrinks_while_it_is_read_is_not_whole(count):
-    server = Server(items(1, 2, count=3), items(3, count=count))
-    assert failure(server) == ([1, 2], f"the list changed while it was read, from 3 to {count}. Try again.")
+@pytest.mark.parametrize("last", [{"items": 5}, items(1, next="b"), items(2, count=5), items(2, 3, count=2)])
+def test_a_list_that_is_not_known_to_be_whole_ends_with_an_error(last):
+    pages = pages_of(items(1, next="b"), last, items())
+    assert next(pages).items == [{"id": 1}]
+    with pytest.raises(LuccaInDoubtError, match=r"^Listing things: \S"):
+        list(pages)
 
 
 def test_an_error_ends_the_list_with_what_came_before_it():
-    server = Server(items(1, next="b"), LuccaForbiddenError("403"))
-    pages = read_pages(server, {}, what="Listing things")
+    pages = pages_of(items(1, next="b"), LuccaForbiddenError("no"))
     assert next(pages).items == [{"id": 1}]
     with pytest.raises(LuccaForbiddenError):
         next(pages)
-    assert list(pages) == []
-    assert len(server.asked) == 2
-
-
-@pytest.mark.parametrize("tokens", [False, True])
-def test_a_list_without_an_end_is_given_up(tokens, monkeypatch):
-    monkeypatch.setattr(_lists, "MAX_PAGES", 50)
-    asked = []
-
-    def endless(query: Mapping[str, Any]) -> Any:
-        asked.append(query)
-        assert len(asked) <= 50, "asked without end"
-        return items(len(asked), next=f"t{len(asked)}" if tokens else None)
-
-    given, said = failure(endless)
-    assert given == list(range(1, 51))
-    assert said == "no end after 50 pages."
-    assert len(asked) == 50
-
-
-# -- whatever the server is like ---------------------------------------------------------------------------------------
-
-
-@st.composite
-def tenants(draw: st.DrawFn) -> tuple[Callable[[Mapping[str, Any]], Any], Sequence[int], list[str | None]]:
-    """Return an honest server, what it has, and the pages that it was asked for."""
-    things = draw(st.lists(st.integers(), unique=True, max_size=30))
-    size, counts, tokens = draw(st.integers(1, 10)), draw(st.booleans()), draw(st.booleans())
-    asked: list[str | None] = []
-
-    def answer(query: Mapping[str, Any]) -> Any:
-        page = query.get("page")
-        asked.append(page)
-        start = (int(page.removeprefix("t")) - 1) * size if page else 0
-        more = start + size < len(things)
-        following = {"next": f"t{start // size + 2}" if more else None} if tokens else {}
-        counted = {"count": len(things)} if counts else {}
-        return {"items": [{"id": thing} for thing in things[start : start + size]], **following, **counted}
-
-    return answer, things, asked
-
-
-@given(tenants())
-def test_an_honest_list_is_read_whole_in_as_few_requests_as_can_be(
-    tenant: tuple[Callable[[Mapping[str, Any]], Any], Sequence[int], list[str | None]],
-) -> None:
-    answer, things, asked = tenant
-    assert ids(answer) == things
-    told = answer({})
-    size = max(1, len(told["items"]))
-    asked.pop()
-    # An empty page more, where nothing else tells that it was the last.
-    sure = "count" in told or (told.get("next") is not None)
-    assert len(asked) <= max(1, -(-len(things) // size)) + (not sure and bool(things))
-
-
-PAGES = st.fixed_dictionaries(
-    {"items": st.lists(st.builds(lambda number: {"id": number}, st.integers(1, 6)), max_size=4)},
-    optional={
-        "next": st.one_of(st.none(), st.sampled_from(["a", "b", "c"])),
-        "count": st.one_of(st.none(), st.integers(0, 7)),
-    },
-)
-
-
-@given(st.lists(PAGES, min_size=1, max_size=12))
-def test_a_list_that_ends_without_an_error_has_as_many_items_as_it_counts(pages: list[dict[str, Any]]) -> None:
-    server = Server(*pages)
-    try:
-        seen = set(ids(server))
-    except LuccaInDoubtError:
-        seen = None
-    assert len(server.asked) <= 8  # each page but the last brings one of the six
-    if seen is not None:
-        told = [page["count"] for page in pages[: len(server.asked)] if page.get("count") is not None]
-        assert told == [] or {len(seen)} == set(told)
-
-
-# -- query parameters --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -346,7 +94,3 @@ def test_what_no_query_can_hold_is_refused(value, kind):
 def test_a_query_is_a_mapping(query):
     with pytest.raises(InvalidInputError, match=r"^query: .* is not a mapping of query parameters to values\.$"):
         read_query(query)
-
-
-def test_items_are_returned_whatever_they_are():
-    assert read_items({"items": [None, 5]}, "Listing things") == [None, 5]

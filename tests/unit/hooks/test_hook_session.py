@@ -8,9 +8,12 @@ from email.utils import formatdate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection
 
 from lucca_provider.hooks._deprecation import describe_deprecation
 from lucca_provider.hooks._session import read_retry_after
+from lucca_provider.hooks._wire import WatchedAdapter, watch
 from lucca_provider.hooks._words import Show
 
 
@@ -139,3 +142,25 @@ def test_no_deprecation_breaks_anything(since: str, until: str) -> None:
     assert words is not None
     assert words.isprintable()
     assert len(words) < 200
+
+
+# -- connections ------------------------------------------------------------------------------------------------------
+
+
+def test_the_connections_of_any_proxy_are_watched_and_stay_what_they_are() -> None:
+    """Those of a SOCKS proxy are of a class of their own, without which nothing would go through that proxy."""
+
+    class OwnConnection(HTTPConnection):
+        pass
+
+    class OwnPool(HTTPConnectionPool):
+        ConnectionCls = OwnConnection
+
+    manager = WatchedAdapter().proxy_manager_for("http://127.0.0.1:9")
+    manager.pool_classes_by_scheme = {"http": OwnPool, "https": OwnPool}
+    pool = watch(manager).connection_from_url("http://127.0.0.1:9/")
+    assert isinstance(pool, OwnPool)
+    assert issubclass(pool.ConnectionCls, OwnConnection)
+    assert pool.ConnectionCls.response_class is not OwnConnection.response_class
+    pools = watch(watch(manager)).pool_classes_by_scheme
+    assert pools == {"http": type(pool), "https": type(pool)}
