@@ -52,7 +52,7 @@ def test_by_default_a_blocked_purchase_fails_the_task_for_good_with_every_reason
     with pytest.raises(AirflowFailException) as raised:
         run(ti, purchase_ids=ids)
     message, *lines = str(raised.value).split("\n- ")
-    assert message.startswith("2 purchase(s) cannot be closed now, so nothing is passed on. Mend the cause in Lucca")
+    assert message.startswith("2 purchase(s) cannot be closed now, so nothing is passed on. Fix the cause in Lucca")
     assert lines == [
         f"purchase {ids[1]}: invoice F1 of 2026-01-31: to review, not paid",
         "purchase 1: not known, Lucca has no such purchase, or this API key may not see it (404)",
