@@ -223,7 +223,11 @@ class _Documents:
 
     def _take_page(self, documents: Sequence[Mapping[str, Any]]) -> None:
         for document in documents:
-            purchase = document.get("purchase")
+            if "purchase" not in document:
+                # It may belong to any of them. null is another thing: Lucca says that it belongs to none.
+                self.problem = f"document {document['id']} does not say to which purchase it belongs"
+                continue
+            purchase = document["purchase"]
             if purchase is None:
                 self._unlinked += 1
                 continue

@@ -28,6 +28,7 @@ _PAYMENT = {
     "Rejected": "payment rejected",
     "Cancelled": "payment cancelled",
 }
+_COMPLETION = {"Disputed": "disputed", "Partial": "only partly complete"}
 _TYPES = {"Invoice": "invoice", "CreditNote": "credit note"}
 _SHOWN_LENGTH = 60
 _MAX_DIGITS = 15
@@ -136,6 +137,10 @@ def _find_problem(document: Mapping[str, Any], rules: Rules) -> _Problem | None:
         missing.append(_say_state("approval", conformity, _CONFORMITY))
     if payment not in rules.paid_states:
         missing.append(_say_state("payment", payment, _PAYMENT))
+    completion = _text(document, "completion")
+    if completion in _COMPLETION:
+        # Whether such a document keeps a purchase from being closed is not published.
+        missing.append((_COMPLETION[completion], False))
     if not missing:
         return None
     return _Problem(

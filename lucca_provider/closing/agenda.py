@@ -37,6 +37,8 @@ class Agenda:
         """A heap of moment, ticket and purchase: to be read again, not before its moment."""
         self._open: deque[int] = deque()
         """To be closed, the oldest reading first."""
+        self._later: list[int] = []
+        """Read before a wait, but too many to be closed while that counts: to be listed anew after the open ones."""
         self._tickets = 0
         """Keeps what waits for the same moment in order."""
 
@@ -53,16 +55,26 @@ class Agenda:
         """Whether purchases are left that the list does not tell of."""
         return bool(self._single)
 
-    def fill(self, purchase_ids: Iterable[int], decided: Container[int], *, singly: bool = False) -> None:
+    @property
+    def is_read_later(self) -> bool:
+        """Whether purchases are left that are to be listed anew after the open ones."""
+        return bool(self._later)
+
+    def fill(
+        self, purchase_ids: Iterable[int], decided: Container[int], *, singly: bool = False, later: bool = False
+    ) -> None:
         """
         Take on the purchases that are not here yet: nothing is known of them.
 
         :param purchase_ids: in the order in which they are to be closed
         :param decided: those of them that need nothing any more
         :param singly: whether the list is known not to tell of them
+        :param later: whether they need not be read before the open ones are closed
         """
         unread = (each for each in purchase_ids if each not in decided and each not in self._known)
-        if singly:
+        if later:
+            self._later.extend(unread)
+        elif singly:
             self._single.extend(unread)
         else:
             self.unlisted.update(dict.fromkeys(unread))
@@ -98,6 +110,18 @@ class Agenda:
         """Read the unlisted ones one by one."""
         self._single.extend(self.unlisted)
         self.unlisted.clear()
+
+    def resume(self) -> bool:
+        """
+        Take up what was to come later, if its time has come.
+
+        :return: whether the list is to be read anew for it
+        """
+        if self._open or not self._later:
+            return False
+        self.unlisted.update(dict.fromkeys(self._later))
+        self._later.clear()
+        return True
 
     def expire(self, now: float) -> bool:
         """

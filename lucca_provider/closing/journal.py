@@ -5,46 +5,35 @@ It explains, it never decides: a closing is sent only on a reading. So a retry c
 closed, does not repeat a refusal, and counts what may have been sent into the rate limit. Losing it, in whole or by a
 key, changes words in the report and costs requests.
 
-Records are appended to segments, a key of the store each. A record is a JSON list that begins with its kind:
-
-- ``["s", id, …]``: the closings of these may be sent from now on (the intent)
-- ``["b", id, …]``: they were not sent after all
-- ``["c", id, …]``, ``["a", id, …]``: closed by this task instance, closed before
-- ``["r", id, status, title, detail]``: refused by Lucca
-- ``["w", {…}]``: what a wait needs, see :meth:`lucca_provider.closing.run.ClosingRun.leave`
-
-Whatever cannot be read is ignored.
+Records, see :mod:`lucca_provider.closing.records`, are appended to segments, a key of the store each. Whatever cannot
+be read is ignored.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from lucca_provider.closing.purchase import shorten
-from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED, Decision, Outcome
+from lucca_provider.closing.records import (
+    BACK,
+    SENT,
+    WAIT,
+    Entry,
+    Record,
+    decision_records,
+    id_records,
+    read_record,
+    size_of,
+)
+from lucca_provider.closing.report import Decision, Outcome
 
 __all__ = ["Attempt", "Journal", "ReplacedError", "Store"]
-
-log = logging.getLogger(__name__)
 
 SEGMENT_SIZE = 16_000
 """Characters of JSON after which a segment is full. Airflow warns of values over 64 KB."""
 MAX_SEGMENTS = 1000
 """More keys than any task writes."""
-REFUSAL_LENGTH = 200
-"""Characters that the journal keeps of each text of a refusal."""
-SENT = "s"
-BACK = "b"
-REFUSED = "r"
-WAIT = "w"
-_KEPT = {"c": CLOSED, "a": ALREADY_CLOSED}
-_MAX_ID = 2**31 - 1
-
-Record = list[Any]
 
 
 class ReplacedError(Exception):
@@ -82,6 +71,21 @@ class Attempt:
     first: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """
+    Where the next record goes.
+
+    :param number: of the segment
+    :param after: id of the segment before it
+    :param segment: what was written to it so far, which every commit rewrites; ``None`` if it is to be opened
+    """
+
+    number: int = 0
+    after: str = ""
+    segment: dict[str, Any] | None = None
+
+
 class Journal:
     """
     Reads what earlier stays and tries wrote, and commits what this one does.
@@ -107,12 +111,8 @@ class Journal:
         self._new_id = new_id
         self._store = store
         self._name = name
-        self._after: str = ""
-        """Id of the last segment that was read or written."""
-        self._segment: dict[str, Any] | None = None
-        """The open segment, which every commit rewrites."""
-        self._number = 0
-        """Number of the open segment, or of the next one."""
+        self._place = _Place()
+        """Where the next record goes. One attribute, so that an interruption leaves it as it was, or as it is to be."""
         self._is_whole = True
         """Whether it was read to its end."""
         self._pending: dict[int, Decision] = {}
@@ -132,25 +132,22 @@ class Journal:
         :param go_on: asked between two calls; reading ends early when it says no
         :raises Exception: what the store raises
         """
-        while self._store is not None and self._number < MAX_SEGMENTS:
+        reopened: _Place | None = None
+        while self._store is not None and self._place.number < MAX_SEGMENTS:
             if not go_on():
                 # What is not known to be free must not be written to.
                 self._is_whole = False
                 return
-            segment = self._store.get(self._key())
-            if not isinstance(segment, dict) or not self._follows(segment):
+            place = self._place
+            segment = self._store.get(self._key(place.number))
+            self.is_empty = self.is_empty and segment is None
+            if not isinstance(segment, dict) or not _follows(segment, place.after):
                 break
-            self._fold(segment["records"], try_number=segment.get("try"), max_tries=segment.get("max_tries"))
-            self._after = segment["id"]
-            if self.attempt.resumed and segment.get("try") == self.attempt.number:
-                # A stay after a wait goes on in the segment of its own try, unless that is full.
-                self._segment = segment
-            self._number += 1
-        if self._segment is not None:
-            if self._segment["id"] == self._after and len(json.dumps(self._segment)) < SEGMENT_SIZE:
-                self._number -= 1
-            else:
-                self._segment = None
+            self._fold(segment["records"], segment)
+            self._place = _Place(place.number + 1, segment["id"])
+            reopened = self._reopened(place, segment)
+        if reopened is not None:
+            self._place = reopened
 
     def load(self, event: Mapping[str, Any]) -> None:
         """
@@ -158,57 +155,54 @@ class Journal:
 
         :param event: what :meth:`lucca_provider.closing.run.ClosingRun.leave` returned, in this try or in another
         """
-        self._fold(event.get("records"), try_number=event.get("try"), max_tries=event.get("max_tries"))
+        self.is_empty = False
+        self._fold(event.get("records"), event)
         wait = event.get("wait")
         if self.attempt.resumed and isinstance(wait, dict):
             self.wait = wait
 
-    def _key(self) -> str:
-        return f"{self._name}_{self._number}"
+    def _key(self, number: int) -> str:
+        return f"{self._name}_{number}"
 
-    def _follows(self, segment: Mapping[str, Any]) -> bool:
-        # Keys may have been deleted by hand and written anew: what came after the old one is not to come back.
-        return segment.get("after") == self._after and bool(segment.get("id")) and isinstance(segment["id"], str)
+    def _reopened(self, place: _Place, segment: Mapping[str, Any]) -> _Place | None:
+        """Return the place of a segment to go on in: after a wait that of its own try, unless it is full."""
+        records = [record for record in segment["records"] if read_record(record) is not None]
+        if not self._is_own(segment) or size_of(records) >= SEGMENT_SIZE:
+            return None
+        return replace(place, segment={**segment, "records": records})
 
-    def _fold(self, records: object, *, try_number: object, max_tries: object) -> None:
-        self.is_empty = False
+    def _is_own(self, source: Mapping[str, Any]) -> bool:
+        return self.attempt.resumed and source.get("try") == self.attempt.number
+
+    def _fold(self, records: object, source: Mapping[str, Any]) -> None:
+        max_tries = source.get("max_tries")
         cleared = isinstance(max_tries, int) and self.attempt.max_tries > max_tries
         for record in records if isinstance(records, list) else ():
             # What was recorded for a wait counts only as the last record.
             self.wait = None
-            if isinstance(record, list) and record:
-                self._take(record, cleared=cleared, own=try_number == self.attempt.number)
+            entry = read_record(record)
+            if entry is not None and entry.kind == WAIT:
+                self.wait = entry.wait if self._is_own(source) else None
+            elif entry is not None:
+                self._take(entry, cleared=cleared)
 
-    def _take(self, record: Record, *, cleared: bool, own: bool) -> None:
-        kind, rest = record[0], record[1:]
-        if kind == WAIT:
-            if self.attempt.resumed and own and len(rest) == 1 and isinstance(rest[0], dict):
-                self.wait = rest[0]
+    def _take(self, entry: Entry, *, cleared: bool) -> None:
+        if entry.kind == SENT:
+            for purchase_id in entry.ids:
+                if not self._is_closed(purchase_id):
+                    self.sent.add(purchase_id)
+                    self.decisions.pop(purchase_id, None)
             return
-        ids = rest[:1] if kind == REFUSED else rest
-        if not all(_is_id(purchase_id) for purchase_id in ids):
+        self.sent.difference_update(entry.ids)
+        if entry.decision is None:
             return
-        if kind == SENT:
-            self.sent.update(purchase_id for purchase_id in ids if not self._is_closed(purchase_id))
-            for purchase_id in self.sent.intersection(ids):
-                self.decisions.pop(purchase_id, None)
-        elif kind == BACK:
-            self.sent.difference_update(ids)
-        elif kind in _KEPT:
-            self._decided(ids, _KEPT[kind])
-        elif kind == REFUSED and (refusal := _refusal_of(rest)) is not None:
-            self.sent.difference_update(ids)
-            if not cleared and not self._is_closed(ids[0]):
-                self.decisions[ids[0]] = refusal
+        for purchase_id in entry.ids:
+            if entry.decision.outcome.is_closed or not (cleared or self._is_closed(purchase_id)):
+                self.decisions[purchase_id] = entry.decision
 
     def _is_closed(self, purchase_id: int) -> bool:
         known = self.decisions.get(purchase_id)
         return known is not None and known.outcome.is_closed
-
-    def _decided(self, ids: Iterable[int], decision: Decision) -> None:
-        for purchase_id in ids:
-            self.sent.discard(purchase_id)
-            self.decisions[purchase_id] = decision
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -237,14 +231,12 @@ class Journal:
         :raises Exception: what else the store raises
         """
         pending = dict(self._pending)
-        records = _records(pending)
-        if unused := sorted(back):
-            records.append([BACK, *unused])
-        if intents:
-            records.append([SENT, *intents])
+        unused = sorted(back)
+        records = [*decision_records(pending), *id_records(BACK, unused), *id_records(SENT, intents)]
         if wait is not None:
             records.append([WAIT, dict(wait)])
-        self._write(records)
+        if self._store is not None:
+            self._write(self._store, records)
         for purchase_id, decision in pending.items():
             self.sent.discard(purchase_id)
             self.decisions[purchase_id] = decision
@@ -252,86 +244,57 @@ class Journal:
         self.sent.difference_update(unused)
         self.sent.update(intents)
 
-    def _write(self, records: list[Record]) -> None:
-        if self._store is None:
-            return
+    def _write(self, store: Store, records: list[Record]) -> None:
         if not self._is_whole:
             raise RuntimeError("the journal was not read to its end")
         while True:
-            segment = self._segment
-            number = self._number
-            if segment is None:
-                # Each segment says after which one it comes, so that none outlives a deleted one before it.
-                segment = self._opened()
-            fitting = _fitting(segment["records"], records)
-            # An earlier wait is over, so its record is the last one no more.
-            kept = [record for record in segment["records"] if record[0] != WAIT]
-            new = {**segment, "records": [*kept, *records[:fitting]]}
-            self._store.set(f"{self._name}_{number}", new)
+            place = self._place
+            segment = self._opened(place)
+            fitting, size = _fitting(segment["records"], records)
+            new = {**segment, "records": [*segment["records"], *records[:fitting]]}
+            if fitting or not records:
+                store.set(self._key(place.number), new)
             records = records[fitting:]
-            self._after = new["id"]
-            full = bool(records) or _size(new["records"]) >= SEGMENT_SIZE
-            self._segment, self._number = (None, number + 1) if full else (new, number)
+            full = bool(records) or size >= SEGMENT_SIZE
+            self._place = _Place(place.number + 1, new["id"]) if full else replace(place, segment=new)
             if not records:
                 return
 
-    def _opened(self) -> dict[str, Any]:
-        attempt = self.attempt
+    def _opened(self, place: _Place) -> dict[str, Any]:
+        if place.segment is not None:
+            # An earlier wait is over, so its record is the last one no more.
+            return {**place.segment, "records": [one for one in place.segment["records"] if one[0] != WAIT]}
+        # Each segment says after which one it comes, so that none outlives a deleted one before it.
         return {
             "id": self._new_id(),
-            "after": self._after,
-            "try": attempt.number,
-            "max_tries": attempt.max_tries,
+            "after": place.after,
+            "try": self.attempt.number,
+            "max_tries": self.attempt.max_tries,
             "records": [],
         }
 
     def fold(self) -> list[Record]:
         """Return everything in as few records as it takes, for a deferral where there is no store."""
         known = {**self.decisions, **self._pending}
-        records = _records(known)
-        if sent := sorted(self.sent - known.keys()):
-            records.append([SENT, *sent])
-        return records
+        return decision_records(known) + id_records(SENT, sorted(self.sent - known.keys()))
 
 
-def _records(decisions: Mapping[int, Decision]) -> list[Record]:
-    records: list[Record] = []
-    for kind, decision in _KEPT.items():
-        if ids := [purchase_id for purchase_id, known in decisions.items() if known.outcome is decision.outcome]:
-            records.append([kind, *ids])
-    for purchase_id, known in decisions.items():
-        if known.outcome is Outcome.REJECTED:
-            words = [None if text is None else shorten(text, REFUSAL_LENGTH) for text in (known.title, known.detail)]
-            records.append([REFUSED, purchase_id, known.status, *words])
-    return records
+def _follows(segment: Mapping[str, Any], after: str) -> bool:
+    """Return whether a segment can be read, and is not an old one: keys may have been deleted and written anew."""
+    own_id, records = segment.get("id"), segment.get("records")
+    return isinstance(own_id, str) and bool(own_id) and segment.get("after") == after and isinstance(records, list)
 
 
-def _fitting(written: Sequence[Record], records: Sequence[Record]) -> int:
-    """Return how many records still go into a segment: at least one into an empty one, since none is ever split."""
-    room = SEGMENT_SIZE - _size(written)
-    number = 0
+def _fitting(written: Sequence[Record], records: Sequence[Record]) -> tuple[int, int]:
+    """
+    Return how many records still go into a segment, and its size then.
+
+    At least one goes into an empty one, since none is ever split.
+    """
+    size, number = size_of(written), 0
     for record in records:
-        room -= len(json.dumps(record)) + 2
-        if room < 0 and (number or written):
+        more = size_of([record])
+        if size + more > SEGMENT_SIZE and (number or written):
             break
-        number += 1
-    return number
-
-
-def _size(records: Sequence[Record]) -> int:
-    return sum(len(json.dumps(record)) + 2 for record in records)
-
-
-def _is_id(value: object) -> bool:
-    return type(value) is int and 1 <= value <= _MAX_ID
-
-
-def _refusal_of(rest: Sequence[Any]) -> Decision | None:
-    if len(rest) != 4:
-        return None
-    _, status, title, detail = rest
-    if status is not None and type(status) is not int:
-        return None
-    if not all(text is None or isinstance(text, str) for text in (title, detail)):
-        return None
-    return Decision(Outcome.REJECTED, status, title, detail)
+        size, number = size + more, number + 1
+    return number, size

@@ -45,6 +45,7 @@ __all__ = [
     "page_read",
     "reading_answered",
     "shorten",
+    "shows_no_effect",
 ]
 
 SETTLE_SECONDS = 5.0
@@ -144,6 +145,18 @@ def reading_answered(purchase: Purchase, answer: object, asked_at: float, now: f
     return _state_known(purchase, answer if isinstance(answer, str) else None, asked_at)
 
 
+def shows_no_effect(kind: Kind, answer: object) -> bool:
+    """
+    Return whether an answer shows that no closing of the purchase so far has taken effect.
+
+    :param kind: what was asked
+    :param answer: a state, or an error
+    """
+    if kind is Kind.CLOSE:
+        return isinstance(answer, (LuccaNotSentError, LuccaThrottledError, LuccaRefusedError))
+    return kind is Kind.READ and isinstance(answer, str) and answer in OPEN_STATES
+
+
 def page_read(purchase: Purchase, state: object, asked_at: float) -> Purchase | Decision:
     """
     Take what a page of the list says.
@@ -156,7 +169,8 @@ def page_read(purchase: Purchase, state: object, asked_at: float) -> Purchase | 
         return purchase
     if state == CLOSED_STATE:
         return ALREADY_CLOSED
-    return replace(purchase, read_at=asked_at) if state in OPEN_STATES else purchase
+    is_open = isinstance(state, str) and state in OPEN_STATES
+    return replace(purchase, read_at=asked_at) if is_open else purchase
 
 
 def _state_known(purchase: Purchase, state: str | None, asked_at: float) -> Purchase | Decision:

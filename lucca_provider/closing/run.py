@@ -38,6 +38,7 @@ from lucca_provider.closing.purchase import (
     page_read,
     reading_answered,
     shorten,
+    shows_no_effect,
 )
 from lucca_provider.closing.report import Decision, Outcome, Report, build_report
 from lucca_provider.closing.steps import Kind, Pause, Step
@@ -96,10 +97,14 @@ class ClosingRun:
         """What the answers so far say about server, host and key."""
         self._listing = Listing(window)
         """How far the list of purchases was read."""
+        self._settled_at = 0.0
+        """From when anything may be asked: what a process before this one had on its way has landed by then."""
         self._in_flight: dict[Step, _Sent] = {}
         """Requests on their way."""
         self._held: list[tuple[Step, _Sent, object, float]] = []
         """Answers that may come from a wrong host, until a probe has answered."""
+        self._void: set[int] = set()
+        """Purchases of which no closing was sent on the intent that is written, or certainly none took effect."""
         self._expired = False
         """Whether readings became too old, and nothing was decided since: then the worker is not left again."""
         self._progress = Progress(window)
@@ -122,6 +127,8 @@ class ClosingRun:
             if not isinstance(what, Step):
                 return what
             if self._intend(what):
+                if what.kind is Kind.CLOSE:
+                    self._void.discard(what.purchase_id)
                 self._in_flight[what] = _Sent(self._agenda[what.purchase_id], now)
                 self._window.sent()
                 self._agenda.take(what)
@@ -142,14 +149,15 @@ class ClosingRun:
         sent = self._in_flight.get(step)
         if sent is None:
             return
-        if self._health.access.is_undecided(answer) and step.kind is not Kind.PROBE:
-            self._held.append((step, sent, answer, now))
-        else:
-            self._take(step, sent, answer, now)
+        # First of all, so that an answer that cannot be dealt with does not take up room for ever.
         if isinstance(answer, LuccaNotSentError):
             self._window.not_sent()
         else:
             self._window.answered(now)
+        if self._health.access.is_undecided(answer) and step.kind is not Kind.PROBE:
+            self._held.append((step, sent, answer, now))
+        else:
+            self._take(step, sent, answer, now)
         self._judge(step, answer, now)
         del self._in_flight[step]
 
@@ -235,12 +243,7 @@ class ClosingRun:
 
     def _unused(self) -> list[int]:
         """Return the purchases with an intent of which no closing can have taken effect."""
-        flying = {step.purchase_id for step in self._in_flight}
-        return [
-            purchase_id
-            for purchase_id in self._journal.sent
-            if purchase_id not in flying and purchase_id not in self.decisions and not self._agenda[purchase_id].maybe
-        ]
+        return sorted(self._void & self._journal.sent)
 
     # -- beginning ---------------------------------------------------------------------------------------------------
 
@@ -259,11 +262,11 @@ class ClosingRun:
                 if purchase_id in asked:
                     self._agenda.put(purchase_id, Purchase(ready_at=now, maybe=True))
             if not attempt.first or not journal.is_empty:
-                self._health.settle(now + SETTLE_SECONDS)
-        self._agenda.fill(self.purchase_ids, self.decisions, singly=wait is not None and wait.singly)
+                self._settled_at = now + SETTLE_SECONDS
+            self._agenda.fill(self.purchase_ids, self.decisions)
 
     def _restore(self, wait: Wait) -> None:
-        self._health, self._listing.reader = wait.health, wait.reader
+        self._health, self._listing.reader, self._settled_at = wait.health, wait.reader, wait.settled_at
         for moment in wait.window:
             self._window.add(moment)
         for purchase_id, decision in wait.unresolved.items():
@@ -271,17 +274,22 @@ class ClosingRun:
         for purchase_id, purchase in wait.purchases.items():
             if purchase_id not in self.decisions:
                 self._agenda.put(purchase_id, purchase)
+        self._agenda.fill(self.purchase_ids, self.decisions, singly=wait.singly, later=wait.later)
 
     def _snapshot(self, now: float) -> dict[str, Any]:
         # More readings than that are too old before their turn comes.
         worth = int(self._window.limit * READING_AGE / self._window.seconds) + 1
-        purchases = {purchase_id: self._agenda[purchase_id] for purchase_id in self._agenda.open_ids()[:worth]}
+        open_ids = self._agenda.open_ids()
+        purchases = {purchase_id: self._agenda[purchase_id] for purchase_id in open_ids[:worth]}
         purchases |= {each: known for each, known in self._agenda.items() if known.read_at is None or known.sends}
         return Wait(
+            at=now,
+            settled_at=self._settled_at,
             window=self._window.answers(),
             health=self._health,
             reader=self._listing.reader,
             singly=self._agenda.is_read_singly,
+            later=self._agenda.is_read_later or len(open_ids) > worth,
             purchases=purchases,
             unresolved=self.decisions.unresolved(),
         ).carry()
@@ -298,12 +306,15 @@ class ClosingRun:
         room = self._window.room_at(now)
         if room is None:
             return Pause(None)
-        when = max(ready, self._health.ready_at, room)
+        when = max(ready, self._settled_at, self._health.ready_at, room)
         if when <= now:
             return step
-        left = len(self.purchase_ids) - len(self.decisions)
-        burst = self._window.burst_at(now, left, BURST_SPREAD * self._window.seconds)
-        return Pause(when, max(when, burst) if room > now else when)
+        # What has to settle is waited for in the worker: the clocks of two of them are not compared.
+        back = self._health.ready_at
+        if room > now:
+            left = len(self.purchase_ids) - len(self.decisions)
+            back = max(back, room, self._window.burst_at(now, left, BURST_SPREAD * self._window.seconds))
+        return Pause(when, back)
 
     def _candidate(self, now: float) -> tuple[Step, float] | None:
         """Find the next step and when it may be taken, whatever the limit says."""
@@ -312,6 +323,8 @@ class ClosingRun:
             return None if Kind.PROBE in flying else (Step(Kind.PROBE), now)
         if self._agenda.expire(now):
             self._expired = True
+            self._listing.begin_anew()
+        if self._agenda.resume():
             self._listing.begin_anew()
         if self._agenda.unlisted:
             if Kind.LIST in flying:
@@ -329,6 +342,7 @@ class ClosingRun:
         if not self._commit(intents=group):
             return False
         self._agenda.intended.update(group)
+        self._void.update(group)
         return self.stopped is None
 
     def _send(self, step: Step, now: float) -> None:
@@ -355,6 +369,8 @@ class ClosingRun:
 
     def _take(self, step: Step, sent: _Sent, answer: object, now: float) -> None:
         """Let an answer change what is known of what it is about."""
+        if shows_no_effect(step.kind, answer):
+            self._void.add(step.purchase_id)
         if step.kind is Kind.LIST:
             for item in self._listing.take(answer):
                 before = self._agenda[item["id"]]

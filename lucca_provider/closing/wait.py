@@ -7,17 +7,22 @@ written as the journal's last record, or into the deferral's event where there i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from lucca_provider.closing.purchase import MAX_SENDS, SETTLE_SECONDS, Purchase
+from lucca_provider.closing.records import REFUSED, read_record
 from lucca_provider.closing.report import Decision, Outcome
 from lucca_provider.limits import MAX_READS, Health, backoff
 from lucca_provider.reading.lists import PURCHASES, ListReader
 
 __all__ = ["Wait"]
+
+Known = TypeVar("Known")
+
+MAX_NUMBER = 1e11
+"""More than any moment, in seconds since the epoch, and any id."""
 
 
 @dataclass(slots=True)
@@ -25,18 +30,25 @@ class Wait:
     """
     A record for a wait. Moments are seconds of the clock of whoever wrote it.
 
+    :param at: when it was written
+    :param settled_at: from when anything may be asked, see rule "settle by your own start" in
+        :mod:`lucca_provider.closing.run`
     :param window: moments of the requests that still count for the limit
     :param health: see :class:`~lucca_provider.limits.health.Health`
     :param reader: how far the list was read; ``None`` if it cannot be used
     :param singly: whether the unread purchases are those that the list did not tell
+    :param later: whether unread ones need not be read before the open ones are closed
     :param purchases: what is known of purchases that are not decided, in the order in which they are closed
     :param unresolved: the outcomes that the journal does not keep
     """
 
+    at: float
+    settled_at: float
     window: list[float]
     health: Health
     reader: ListReader | None
     singly: bool
+    later: bool
     purchases: dict[int, Purchase]
     unresolved: dict[int, Decision]
 
@@ -53,10 +65,13 @@ class Wait:
         for purchase_id, decision in self.unresolved.items():
             reasons.setdefault(decision.detail or "", []).append(purchase_id)
         return {
+            "at": self.at,
+            "settled_at": self.settled_at,
             "window": self.window,
             "health": self.health.carry(),
             "list": None if self.reader is None else self.reader.carry(),
             "singly": self.singly,
+            "later": self.later,
             "open": [[*moments, ids] for moments, ids in opened.items()],
             "others": others,
             "unresolved": list(reasons.items()),
@@ -75,30 +90,42 @@ class Wait:
         :param now: the present moment
         :return: ``None`` if there is none, or it cannot be read
         """
-        if carried is None or not _is_finite(carried):
+        if carried is None or not _is_sane(carried):
             return None
         try:
-            purchases = {
-                each: Purchase(read_at=min(read_at, now), ready_at=min(ready_at, now))
-                for read_at, ready_at, ids in carried["open"]
-                for each in ids
-            }
-            purchases |= {fields[0]: _purchase(fields[1:], now) for fields in carried["others"]}
+            at = float(carried["at"])
             return cls(
+                at=now,
+                settled_at=_settled_at(float(carried["settled_at"]), at, now),
                 window=[min(float(moment), now) for moment in carried["window"]],
                 health=Health.restore(carried["health"], now),
                 reader=None if carried["list"] is None else ListReader.restore(PURCHASES, carried["list"]),
                 singly=bool(carried["singly"]),
-                purchases={each: known for each, known in purchases.items() if each in asked},
-                unresolved={
-                    each: Decision(Outcome.UNRESOLVED, detail=str(reason))
-                    for reason, ids in carried["unresolved"]
-                    for each in ids
-                    if each in asked
-                },
+                later=bool(carried["later"]),
+                purchases=_asked_for(_purchases(carried, at, now), asked),
+                unresolved=_asked_for(_unresolved(carried), asked),
             )
         except (KeyError, TypeError, ValueError, AttributeError):
             return None
+
+
+def _asked_for(known: Iterable[tuple[int, Known]], asked: Collection[int]) -> dict[int, Known]:
+    # True and 1.0 are equal to 1, and no ids.
+    return {each: one for each, one in known if type(each) is int and each in asked}
+
+
+def _purchases(carried: Mapping[str, Any], at: float, now: float) -> Iterator[tuple[int, Purchase]]:
+    for read_at, ready_at, ids in carried["open"]:
+        for each in ids:
+            yield each, Purchase(read_at=min(float(read_at), now), ready_at=min(float(ready_at), now))
+    for purchase_id, *fields in carried["others"]:
+        yield purchase_id, _purchase(fields, at, now)
+
+
+def _unresolved(carried: Mapping[str, Any]) -> Iterator[tuple[int, Decision]]:
+    for reason, ids in carried["unresolved"]:
+        for each in ids:
+            yield each, Decision(Outcome.UNRESOLVED, detail=str(reason))
 
 
 def _fields(known: Purchase) -> list[Any]:
@@ -107,22 +134,34 @@ def _fields(known: Purchase) -> list[Any]:
     return [known.read_at, known.ready_at, known.sends, known.reads, known.maybe, words]
 
 
-def _purchase(fields: list[Any], now: float) -> Purchase:
+def _purchase(fields: list[Any], at: float, now: float) -> Purchase:
     read_at, ready_at, sends, reads, maybe, words = fields
-    latest = now + (SETTLE_SECONDS if maybe else backoff(MAX_READS))
     return Purchase(
         read_at=None if read_at is None else min(float(read_at), now),
-        ready_at=now + SETTLE_SECONDS if maybe else min(float(ready_at), latest),
+        ready_at=_settled_at(float(ready_at), at, now) if maybe else min(float(ready_at), now + backoff(MAX_READS)),
         sends=min(int(sends), MAX_SENDS),
         reads=min(int(reads), MAX_READS),
         maybe=bool(maybe),
-        refusal=None if words is None else Decision(Outcome.REJECTED, *words),
+        refusal=None if words is None else _refusal(*words),
     )
 
 
-def _is_finite(value: object) -> bool:
+def _settled_at(moment: float, at: float, now: float) -> float:
+    """Return when something has settled: if it had not when the wait began, by the reader's own start."""
+    return now + SETTLE_SECONDS if moment > at else now
+
+
+def _refusal(status: object, title: object, detail: object) -> Decision:
+    entry = read_record([REFUSED, 1, status, title, detail])
+    if entry is None or entry.decision is None:
+        raise ValueError("not Lucca's words")
+    return entry.decision
+
+
+def _is_sane(value: object) -> bool:
+    """Return whether all numbers are such as are written here: none is negative but for -1, and moments are seconds."""
     if isinstance(value, Mapping):
-        return all(map(_is_finite, value.values()))
+        return all(map(_is_sane, value.values()))
     if isinstance(value, (list, tuple)):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
+        return all(map(_is_sane, value))
+    return not isinstance(value, (int, float)) or -1 <= value <= MAX_NUMBER

@@ -42,7 +42,7 @@ class Body:
         of a log, and empty for an answer that does not say that it failed
     """
 
-    value: Any = None
+    value: Any = field(default=None, repr=False)  # may repeat the key, and some tracebacks show local variables
     is_json: bool = False
     is_blank: bool = False
     is_html: bool = False
@@ -67,14 +67,22 @@ def read_body(response: requests.Response, *, show: Show, deadline: float) -> Bo
     text = raw.decode(encoding, "replace").lstrip("\ufeff")
     value, is_json = _parse(raw, encoding)
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    is_blank = not text.strip()
-    is_html = text.lstrip().startswith("<") or (content_type in _HTML_TYPES and not is_json and not is_blank)
-    complete = read and (_has_end(response) or isinstance(value, (dict, list)))
+    is_html = _is_html(text, content_type, is_json=is_json)
     says_failed = good and (content_type == "application/problem+json" or _says_failed(value))
-    about: dict[str, Any] = {}
-    if not is_html and (says_failed or not good):
-        about = _details(text, show, is_cut=not read)
-    return Body(value, is_json, is_blank, is_html, complete, says_failed, **about)
+    return Body(
+        value,
+        is_json=is_json,
+        is_blank=not raw.strip(),  # a byte order mark alone is something
+        is_html=is_html,
+        complete=read and (_has_end(response) or isinstance(value, (dict, list))),
+        says_failed=says_failed,
+        **({} if is_html or (good and not says_failed) else _details(text, show, is_cut=not read)),
+    )
+
+
+def _is_html(text: str, content_type: str, *, is_json: bool) -> bool:
+    start = text.lstrip()[:1]
+    return start == "<" or bool(start and content_type in _HTML_TYPES and not is_json)
 
 
 def _read(response: requests.Response, limit: int, deadline: float) -> tuple[bytes, bool]:

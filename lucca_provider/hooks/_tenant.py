@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -86,13 +87,14 @@ class Tenant:
     timeout: float
 
     @classmethod
-    def from_connection(cls, connection: _Connection) -> Tenant:
+    def from_connection(cls, connection: _Connection, *, mask: Callable[[Any], object] = lambda secret: None) -> Tenant:
         """
         Read a connection.
 
+        :param mask: told what is secret, in the form in which it is used
         :raises LuccaConfigurationError: naming the connection id and the field; nothing has been sent
         """
-        reader = _Reader(connection)
+        reader = _Reader(connection, mask)
         del connection  # its repr has the password, and some tracebacks show local variables
         return reader.tenant()
 
@@ -130,12 +132,15 @@ def _error(conn_id: str | None, field_name: str, problem: str) -> LuccaConfigura
 
 
 class _Reader:
-    def __init__(self, connection: _Connection) -> None:
+    def __init__(self, connection: _Connection, mask: Callable[[Any], object]) -> None:
         self._connection = connection
+        self._mask = mask
         self._extra: dict[str, Any] = {}
 
     def tenant(self) -> Tenant:
         self._extra = self._read_extra()
+        # What others keep in it may be secret, too.
+        self._mask(self._extra)
         self._check_names()
         scheme, host, port = self._address()
         return Tenant(
@@ -245,6 +250,8 @@ class _Reader:
         if problem:
             del key  # never shown, whatever is wrong with it
             raise self._error("password", problem)
+        # Airflow masks the password as it stands; it may have been pasted with more than the key around it.
+        self._mask(key)
         return key
 
     def _requests_per_minute(self) -> int:

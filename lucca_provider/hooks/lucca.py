@@ -105,13 +105,7 @@ class LuccaHook(BaseHook):
 
         :raises LuccaConfigurationError: naming the connection id and the field
         """
-        connection = self.get_connection(self.lucca_conn_id)
-        tenant = Tenant.from_connection(connection)
-        # Airflow masks the password as it stands; it may have been pasted with more than the key around it.
-        mask_secret(tenant.api_key)
-        # What others keep in the extra may be secret, too.
-        mask_secret(connection.extra_dejson)
-        return tenant
+        return Tenant.from_connection(self.get_connection(self.lucca_conn_id), mask=mask_secret)
 
     @property
     def base_url(self) -> str:

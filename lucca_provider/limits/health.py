@@ -90,7 +90,7 @@ class Throttle:
             self.pauses += 1
         asked = error.retry_after
         # A server that always asks for no time at all is still given more and more.
-        wait = DEFAULT_WAIT if asked is None else max(asked, min(2.0 ** (self.pauses - 1), 60.0))
+        wait = DEFAULT_WAIT if asked is None else max(asked, min(2.0 ** min(self.pauses - 1, 6), 60.0))
         until = now + wait
         more = until - max(now, self.until)
         if self.waited + more > MAX_WAIT:
@@ -200,7 +200,8 @@ class Access:
 
         :param answer: a value, or an error that is neither a 429 nor an outage
         """
-        if self.is_undecided(answer) or isinstance(answer, LuccaUnclearError):
+        # Another answer may have proven the host while the probe was on its way.
+        if not self.proven and (self.is_undecided(answer) or isinstance(answer, LuccaUnclearError)):
             return Stop(f"nothing there answers as Lucca Invoices: check the connection's Tenant (host) ({answer})")
         self.take(answer)
         return None
@@ -265,14 +266,6 @@ class Health:
             return Stop(str(answer))
         self.access.take(answer)
         return None
-
-    def settle(self, until: float) -> None:
-        """
-        Let nothing be sent before a moment.
-
-        :param until: when whatever a process before this one had on its way has landed
-        """
-        self.outage.until = max(self.outage.until, until)
 
     @property
     def ready_at(self) -> float:

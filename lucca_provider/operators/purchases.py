@@ -27,7 +27,7 @@ from lucca_provider.tasks.closing import (
     count_outcome,
     perform,
     push_not_begun,
-    read_closing_arguments,
+    read_closing,
     say_start,
 )
 from lucca_provider.tasks.common import connect, push_link, push_result, say_counts, say_listed
@@ -104,6 +104,7 @@ class ClosePurchaseOperator(BaseOperator):
         self.purchase_ids = purchase_ids
         self.comment = comment
         self.closing_date = closing_date
+        self.unrendered = {"comment": comment, "closing_date": closing_date}
         self.lucca_conn_id = lucca_conn_id
         self.max_in_flight = max_in_flight
         self.deferrable = deferrable
@@ -142,7 +143,7 @@ class ClosePurchaseOperator(BaseOperator):
     # -- the steps of a stay -------------------------------------------------------------------------------------
 
     def _close(self, context: Context, event: Mapping[str, Any] | None) -> Report:
-        arguments = read_closing_arguments(self, context)
+        arguments = read_closing(self, context)
         try:
             hook = connect(self.lucca_conn_id)
             push_link(context, hook)

@@ -130,20 +130,28 @@ class ListReader:
             self._turn(_token_of(answer), found=found, new=new)
 
     def _turn(self, token: str | None, *, found: bool, new: bool) -> None:
-        whole = self.count is not None and len(self._seen) >= self.count
-        if token is None and (self._tokens or whole or not found):
-            self.ended = True
-            if self.count is not None and not whole:
-                self.fail(f"Lucca gave {len(self._seen)} of {self.count}, so the list is not whole. Try again.")
+        if token is None and self._is_last(found=found):
+            told = None if self.count is None else f"Lucca gave {len(self._seen)} of {self.count}"
+            self._end(told and f"{told}, so the list is not whole. Try again.")
         elif not new or token in self._tokens:
-            self.ended = True
-            if not whole:
-                self.fail(f"page {self.pages} leads back to what came before, so the rest is not known.")
+            self._end(f"page {self.pages} leads back to what came before, so the rest is not known.")
         elif self.pages >= MAX_PAGES:
             self.fail(f"no end after {MAX_PAGES} pages.")
         else:
             self._page = token or str(self.pages + 1)
             self._tokens |= {token} if token else set()
+
+    def _is_last(self, *, found: bool) -> bool:
+        """Return whether a page without a token is the last one: tokens lead to an end, numbers until all is there."""
+        return bool(self._tokens) or self._has_all or not found
+
+    @property
+    def _has_all(self) -> bool:
+        return self.count is not None and len(self._seen) >= self.count
+
+    def _end(self, problem: str | None) -> None:
+        """Read no further: the list is at its end, unless things are missing."""
+        self.ended, self.problem = True, None if self._has_all else problem
 
     @property
     def requests_left(self) -> int | None:

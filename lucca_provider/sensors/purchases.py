@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.exceptions import AirflowRescheduleException
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
+    AirflowNotFoundException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -54,14 +55,15 @@ class PurchasesClosableSensor(BaseSensorOperator):
     :param closable_states: ``state`` of a purchase that may be closed
     :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
     :param deferrable: wait in the triggerer instead of being rescheduled; ``timeout`` then counts from the start of
-        the try. Default: Airflow's ``default_deferrable``
+        the try. Default (``None``): Airflow's ``default_deferrable``, but never with ``exponential_backoff``
     :param mode: ``reschedule`` leaves the worker between two pokes, ``poke`` does not
     :param poke_interval: seconds between two pokes, not fewer than the window of the tenant's limit (60), which
         ``exponential_backoff`` keeps to as well
-    :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent
+    :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent, also with
+        ``soft_fail``
     :raises AirflowSkipException: if there is nothing to wait for; after a time-out with ``soft_fail``
     :raises AirflowSensorTimeout: after ``timeout`` seconds, with what still blocks
-    :raises LuccaError: if the key is wrong
+    :raises LuccaError: if the key is wrong, also with ``soft_fail``
     """
 
     template_fields: Sequence[str] = ("purchase_ids", "documents_since", "lucca_conn_id")
@@ -79,7 +81,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
         cancelled_states: Collection[str] = ("Discarded", "Removed", "Cancelled"),
         closable_states: Collection[str] = ("Ongoing",),
         lucca_conn_id: str = "lucca_default",
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        deferrable: bool | None = None,
         mode: str = "reschedule",
         poke_interval: datetime.timedelta | float = 900,
         **kwargs: Any,
@@ -88,13 +90,19 @@ class PurchasesClosableSensor(BaseSensorOperator):
         self.purchase_ids = purchase_ids
         self.wait_for = wait_for
         self.documents_since = documents_since
+        self.unrendered = {"documents_since": documents_since}
         self.approved_states = approved_states
         self.paid_states = paid_states
         self.cancelled_states = cancelled_states
         self.closable_states = closable_states
         self.lucca_conn_id = lucca_conn_id
+        if deferrable is None:
+            # What a cluster prefers must not break a sensor that cannot do it.
+            preferred = conf.getboolean("operators", "default_deferrable", fallback=False)
+            deferrable = preferred and not self.exponential_backoff
         self.deferrable = deferrable
         self._still: Sequence[str] = ()
+        self._fault: Exception | None = None
         self._window = 0.0
 
     def execute(self, context: Context) -> Any:
@@ -117,15 +125,35 @@ class PurchasesClosableSensor(BaseSensorOperator):
             raise LuccaUnresolvedError(f"The trigger came back with {str(event)[:200]!r}.") from error
         return self._look(context, started)
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Let no fault become a skip either when Airflow goes on after a wait."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException:
+            self._raise_fault_of_soft_fail()
+            raise
+
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once."""
-        self._still = ()
+        self._still, self._fault = (), None
+        try:
+            return self._poke(context)
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            self._fault = error
+            raise
+
+    def _poke(self, context: Context) -> PokeReturnValue:
         arguments = read_arguments(self)
         if self.wait_for not in ("all", "any"):
             raise AirflowFailException(f"wait_for: {self.wait_for!r} is neither 'all' nor 'any'.")
         if self.deferrable and self.exponential_backoff:
             raise AirflowFailException("exponential_backoff: True does nothing if deferrable is true. Leave one out.")
-        hook = connect(self.lucca_conn_id)
+        try:
+            hook = connect(self.lucca_conn_id)
+        except AirflowNotFoundException as error:
+            raise AirflowFailException(str(error)) from None
         # The requests of two pokes never fall into one window, which neither of them would notice.
         self._window = hook.tenant.window_seconds
         if self.poke_interval < self._window:
@@ -167,14 +195,22 @@ class PurchasesClosableSensor(BaseSensorOperator):
                 raise
             self._defer_until(leave.reschedule_date.timestamp(), started)
         except (AirflowSensorTimeout, AirflowSkipException) as error:
+            if isinstance(error, AirflowSkipException):
+                self._raise_fault_of_soft_fail()
             # Where Airflow makes a skip of an error, the error is its cause, which no log would show.
             why = self._still or ([str(error.__cause__)] if error.__cause__ else [])
             raise type(error)(say_listed(str(error), why, most=None)) from error
+
+    def _raise_fault_of_soft_fail(self) -> None:
+        """Raise what was wrong at the last look, of which ``soft_fail`` would make a skip, and so a green run."""
+        if self.soft_fail and self._fault is not None:
+            raise self._fault
 
     def _defer_until(self, moment: float, started: float) -> NoReturn:
         from lucca_provider.triggers.lucca import LuccaWaitTrigger
 
         if time.time() - started > self.timeout:
+            self._raise_fault_of_soft_fail()
             message = say_listed(f"Not closable within the time-out of {self.timeout:g} s.", self._still, most=None)
             raise (AirflowSkipException if self.soft_fail else AirflowSensorTimeout)(message)
         self.defer(trigger=LuccaWaitTrigger(moment, str(started)), method_name="execute_complete")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from lucca_provider.checking import Check, Rules, check_purchases
-from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_purchase_ids, parse_states
+from lucca_provider.inputs import InvalidInputError, parse_states
+from lucca_provider.tasks.arguments import read_day, read_purchase_ids
 
 if TYPE_CHECKING:
     from lucca_provider.hooks.lucca import LuccaHook
@@ -50,12 +51,12 @@ def read_arguments(task: Any) -> Arguments:
     :raises AirflowFailException: naming the argument, the value and what to do
     """
     try:
-        since = parse_closing_date(task.documents_since, name="documents_since")
+        since = read_day(task, "documents_since")
         # Somewhere it is tomorrow already.
         if since and since > (datetime.now(timezone.utc) + timedelta(days=1)).date().isoformat():
             raise InvalidInputError(f"documents_since: {since} is yet to come, so no document would be looked at.")
         return Arguments(
-            parse_purchase_ids(task.purchase_ids),
+            read_purchase_ids(task),
             Rules(
                 approved_states=parse_states(task.approved_states, name="approved_states"),
                 paid_states=parse_states(task.paid_states, name="paid_states"),
@@ -65,7 +66,7 @@ def read_arguments(task: Any) -> Arguments:
             since,
         )
     except InvalidInputError as error:
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException(str(error)) from None
 
 
 def say_open(check: Check) -> Sequence[str]:

@@ -15,9 +15,9 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from lucca_provider.closing import Attempt, ClosingRun, Journal, Kind, Outcome, Step
-from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_comment, parse_purchase_ids
 from lucca_provider.limits import Window
 from lucca_provider.reading.lists import PURCHASES, page_params
+from lucca_provider.tasks.arguments import read_closing_arguments
 from lucca_provider.tasks.common import push_result
 from lucca_provider.tasks.store import TaskStateStore
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lucca_provider.hooks._tenant import Tenant
     from lucca_provider.hooks.client import InvoicesClient
 
-__all__ = ["KILLED", "Arguments", "count_outcome", "perform", "push_not_begun", "read_closing_arguments", "say_start"]
+__all__ = ["KILLED", "Arguments", "count_outcome", "perform", "push_not_begun", "read_closing", "say_start"]
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Arguments:
     closing_date: str | None
 
 
-def read_closing_arguments(task: Any, context: Context) -> Arguments:
+def read_closing(task: Any, context: Context) -> Arguments:
     """
     Read the arguments of a closing.
 
@@ -58,18 +58,10 @@ def read_closing_arguments(task: Any, context: Context) -> Arguments:
     :param context: Airflow's context
     :raises AirflowFailException: naming the argument, the value and what to do
     """
-    try:
-        if isinstance(task.max_in_flight, bool) or not isinstance(task.max_in_flight, int):
-            raise InvalidInputError(f"max_in_flight: {task.max_in_flight!r} is not a whole number.")
-        if not 1 <= task.max_in_flight <= MAX_IN_FLIGHT:
-            raise InvalidInputError(f"max_in_flight: {task.max_in_flight} is not from 1 to {MAX_IN_FLIGHT}.")
-        return Arguments(
-            parse_purchase_ids(task.purchase_ids),
-            parse_comment(task.comment),
-            parse_closing_date(task.closing_date),
-        )
-    except InvalidInputError as error:
-        raise AirflowFailException(str(error)) from None
+    most = task.max_in_flight
+    if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MAX_IN_FLIGHT:
+        raise AirflowFailException(f"max_in_flight: {most!r} is not a whole number from 1 to {MAX_IN_FLIGHT}.")
+    return Arguments(*read_closing_arguments(task, context))
 
 
 def say_start(purchase_ids: Sequence[int], tenant: Tenant) -> str:

@@ -104,11 +104,18 @@ class ScriptedServer:
     :param answers: one for each request
     :param certificate: path of a PEM file with key and certificate, to speak TLS
     :param refuse: refuse connections until :meth:`listen` is called
+    :param respond: says how to answer a request, in the place of ``answers``
     """
 
     def __init__(
-        self, *answers: Answer, certificate: str | None = None, host: str = "127.0.0.1", refuse: bool = False
+        self,
+        *answers: Answer,
+        certificate: str | None = None,
+        host: str = "127.0.0.1",
+        refuse: bool = False,
+        respond: Callable[[Received], Answer] | None = None,
     ) -> None:
+        self._respond = respond
         self._answers = list(answers) or [http(200)]
         self._certificate = certificate
         self._listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -196,7 +203,10 @@ class ScriptedServer:
     def _answer(self, received: Received, connection: socket.socket) -> bool:
         with self._lock:
             self.requests.append(received)
-            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            if self._respond:
+                answer = self._respond(received)
+            else:
+                answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if callable(answer):
             return answer(Talk(connection, self._stopping))
         connection.sendall(answer)

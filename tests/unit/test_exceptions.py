@@ -18,7 +18,12 @@ FACTS = {
     "errors": {"date": ["too early"]},
     "purchase_id": 12,
     "retry_after": 1.5,
+    "web_page": True,
+    "correlation_id": "1-2-3",
+    "server_correlation_id": "4-5-6",
+    "cf_ray": "8f-CDG",
 }
+SAID = "Closing purchase 12: no. (lucca_correlation_id 1-2-3, X-Correlation-ID 4-5-6, CF-RAY 8f-CDG)"
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -29,7 +34,7 @@ FACTS = {
 def test_copies_and_pickles_keep_the_facts(kind: type[LuccaError], travel: object) -> None:
     error = travel(kind("Closing purchase 12: no.", **FACTS))  # type: ignore[operator]
     assert type(error) is kind
-    assert str(error) == "Closing purchase 12: no."
+    assert (error.message, str(error)) == ("Closing purchase 12: no.", SAID)
     assert {name: getattr(error, name) for name in FACTS} == FACTS
 
 
@@ -37,7 +42,14 @@ def test_copies_and_pickles_keep_the_facts(kind: type[LuccaError], travel: objec
 def test_facts_that_are_not_known_are_none(kind: type[LuccaError]) -> None:
     error = kind("no")
     assert error.errors == {}
-    assert {getattr(error, name) for name in FACTS if name != "errors"} == {None}
+    assert error.web_page is False
+    assert {getattr(error, name) for name in FACTS if name not in ("errors", "web_page")} == {None}
+    assert str(error) == error.message == "no"
+
+
+def test_only_the_ids_that_are_known_are_shown() -> None:
+    assert str(LuccaError("no", cf_ray="8f-CDG")) == "no (CF-RAY 8f-CDG)"
+    assert str(LuccaError("no", correlation_id="1-2-3", server_correlation_id="")) == "no (lucca_correlation_id 1-2-3)"
 
 
 def test_all_are_of_one_tree() -> None:
@@ -46,6 +58,7 @@ def test_all_are_of_one_tree() -> None:
     assert issubclass(LuccaNotFoundError, LuccaRefusedError)
     assert not issubclass(exceptions.LuccaAccessError, LuccaRefusedError)
     assert not issubclass(exceptions.LuccaInDoubtError, LuccaRefusedError)
+    assert issubclass(exceptions.LuccaUnclearError, exceptions.LuccaInDoubtError)
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:

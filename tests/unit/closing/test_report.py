@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.closing import Outcome, build_report, describe_report
+from lucca_provider.closing import Decision, Outcome, build_report, describe_report, say_problems
 
 REJECTED = {"id": 3, "status": 409, "title": "Open invoices", "detail": "669"}
 REPORT: dict[str, Any] = {
@@ -18,24 +18,31 @@ REPORT: dict[str, Any] = {
 
 
 def test_each_purchase_stands_in_the_list_of_its_outcome_in_the_order_asked_for():
-    outcomes = {
-        1: Outcome("closed"),
-        2: Outcome("already_closed"),
-        3: Outcome("rejected", 409, "Open invoices", "669"),
-        4: Outcome("unresolved", detail="not reached: killed"),
-        6: Outcome("closed"),
+    decisions = {
+        1: Decision(Outcome.CLOSED),
+        2: Decision(Outcome.ALREADY_CLOSED),
+        3: Decision(Outcome.REJECTED, 409, "Open invoices", "669"),
+        4: Decision(Outcome.UNRESOLVED, detail="not reached: killed"),
+        6: Decision(Outcome.CLOSED),
     }
-    assert build_report([6, 4, 3, 2, 1], outcomes) == {**REPORT, "closed": [6, 1]}
+    assert build_report([6, 4, 3, 2, 1], decisions) == {**REPORT, "closed": [6, 1]}
 
 
-@pytest.mark.parametrize("outcome", [Outcome("unresolved"), Outcome("a state of the future")])
-def test_what_gives_no_reason_is_unresolved_all_the_same(outcome):
-    assert build_report([5], {5: outcome})["unresolved"] == [{"id": 5, "reason": "unknown"}]
+def test_a_list_of_the_report_is_named_as_its_outcome():
+    assert list(build_report([], {})) == [outcome.value for outcome in Outcome]
+
+
+def test_what_gives_no_reason_is_unresolved_all_the_same():
+    assert build_report([5], {5: Decision(Outcome.UNRESOLVED)})["unresolved"] == [{"id": 5, "reason": "unknown"}]
 
 
 def test_no_purchase_is_left_out():
     with pytest.raises(KeyError):
-        build_report([1, 2], {1: Outcome("closed")})
+        build_report([1, 2], {1: Decision(Outcome.CLOSED)})
+
+
+def test_only_what_is_closed_is_what_a_task_wants():
+    assert [outcome for outcome in Outcome if outcome.is_closed] == [Outcome.CLOSED, Outcome.ALREADY_CLOSED]
 
 
 def test_a_person_reads_a_line_for_each_purchase():
@@ -43,7 +50,7 @@ def test_a_person_reads_a_line_for_each_purchase():
         1: "closed",
         6: "closed",
         2: "was closed already",
-        3: "rejected by Lucca (409 Open invoices: 669)",
+        3: "refused: 669 (409 Open invoices)",
         4: "unresolved: not reached: killed",
     }
 
@@ -59,14 +66,42 @@ def test_a_report_may_lack_a_list(name):
 
 
 @pytest.mark.parametrize(
-    ("outcome", "words"),
+    ("decision", "words"),
     [
-        (Outcome("closed"), "closed"),
-        (Outcome("unresolved", detail="why"), "unresolved: why"),
-        (Outcome("rejected", 400), "rejected by Lucca (400)"),
-        (Outcome("rejected", 400, detail="d"), "rejected by Lucca (400 d)"),
-        (Outcome("rejected", 400, "t", "d"), "rejected by Lucca (400 t: d)"),
+        (Decision(Outcome.CLOSED), "closed"),
+        (Decision(Outcome.ALREADY_CLOSED), "was closed already"),
+        (Decision(Outcome.UNRESOLVED), "unresolved"),
+        (Decision(Outcome.UNRESOLVED, detail="why"), "unresolved: why"),
+        (Decision(Outcome.REJECTED, 400), "refused: 400"),
+        (Decision(Outcome.REJECTED, 400, "t"), "refused: 400 t"),
+        (Decision(Outcome.REJECTED, 400, detail="d"), "refused: d (400)"),
+        (Decision(Outcome.REJECTED, 400, "t", "d"), "refused: d (400 t)"),
     ],
 )
-def test_an_outcome_says_itself(outcome, words):
-    assert str(outcome) == words
+def test_a_decision_says_itself(decision, words):
+    assert str(decision) == words
+
+
+def test_an_outcome_that_needs_no_reason_has_words():
+    assert {outcome.words for outcome in Outcome} >= {"closed", "refused by Lucca"}
+
+
+@pytest.mark.parametrize(
+    ("left_out", "summary", "lines"),
+    [
+        ("unresolved", ["1 of 4 purchases refused"], ["3 refused: 669 (409 Open invoices)"]),
+        ("rejected", ["1 of 4 purchases unresolved"], ["4 unresolved: not reached: killed"]),
+        (
+            None,
+            ["1 of 5 purchases refused", "1 of 5 purchases unresolved"],
+            ["3 refused: 669 (409 Open invoices)", "4 unresolved: not reached: killed"],
+        ),
+    ],
+)
+def test_a_task_says_what_it_could_not_close_and_what_to_do(left_out, summary, lines):
+    report = {**REPORT, left_out: []} if left_out else REPORT
+    said, listed = say_problems(report)
+    assert all(part in said for part in summary)
+    assert ("clear this task" in said) == bool(report["rejected"])
+    assert ("retry" in said) == bool(report["unresolved"])
+    assert listed == lines

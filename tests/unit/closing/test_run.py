@@ -1,13 +1,15 @@
-"""How one purchase gets closed, and when a run ends early: each path of the protocol, one by one."""
+"""What a run asks next, what it writes before, when it ends, and what the next stay or try makes of it."""
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from lucca_provider.closing import PROGRESS_VERSION, ClosingRun, Kind, MemoryLedger, Outcome, Page, Pause, Step
+from lucca_provider.closing import Attempt, ClosingRun, Decision, Journal, Kind, Outcome, Pause, ReplacedError, Step
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaForbiddenError,
@@ -16,27 +18,49 @@ from lucca_provider.exceptions import (
     LuccaNotSentError,
     LuccaRefusedError,
     LuccaThrottledError,
+    LuccaUnclearError,
 )
 from lucca_provider.limits import Window
+from tests.unit.closing.store import MemoryStore
 
 T = 1_000_000.0
 REFUSED = LuccaRefusedError("409", status=409, title="Open invoices", detail="669", errors={"date": ["too late"]})
+REFUSAL = {"status": 409, "title": "Open invoices", "detail": "669 [date: too late]"}
+FORBIDDEN = LuccaForbiddenError("403", status=403)
+NOT_FOUND = LuccaNotFoundError("404", status=404)
+WEB_PAGE = LuccaRefusedError("404", status=404, web_page=True)
 IN_DOUBT = LuccaInDoubtError("connection reset")
 NOT_SENT = LuccaNotSentError("connection refused")
+LIST = Step(Kind.LIST)
+PROBE = Step(Kind.PROBE)
 
 
 def close(purchase_id: int) -> Step:
     return Step(Kind.CLOSE, purchase_id)
 
 
-def look(purchase_id: int) -> Step:
-    return Step(Kind.LOOK, purchase_id)
+def read(purchase_id: int) -> Step:
+    return Step(Kind.READ, purchase_id)
 
 
-def new_run(*purchase_ids: int, ledger: Any = None, limit: int = 45, **kwargs: Any) -> ClosingRun:
-    return ClosingRun(
-        purchase_ids, ledger=ledger if ledger is not None else MemoryLedger(), window=Window(limit), **kwargs
-    )
+def throttled(retry_after: float | None = None) -> LuccaThrottledError:
+    return LuccaThrottledError("429", status=429, retry_after=retry_after)
+
+
+def page(*purchase_ids: int, closed: tuple[int, ...] = (), **fields: Any) -> dict[str, Any]:
+    found = [{"id": each, "state": "Closed" if each in closed else "Ongoing"} for each in purchase_ids]
+    return {"items": found, "count": len(found), **fields}
+
+
+def new_run(*purchase_ids: int, journal: Journal | None = None, limit: int = 45, **kwargs: Any) -> ClosingRun:
+    return ClosingRun(purchase_ids, journal=journal or MemoryStore().open(), window=Window(limit), **kwargs)
+
+
+def listed_run(count: int, *, limit: int = 1000, **kwargs: Any) -> ClosingRun:
+    """Return a run over so many purchases, which the list has shown to be open."""
+    run = new_run(*range(1, count + 1), limit=limit, **kwargs)
+    take(run, (LIST, page(*range(1, count + 1))))
+    return run
 
 
 def take(run: ClosingRun, *exchanges: tuple[Step, object], at: float = T) -> float:
@@ -52,312 +76,342 @@ def take(run: ClosingRun, *exchanges: tuple[Step, object], at: float = T) -> flo
     return at
 
 
+def finish(run: ClosingRun, answer: Callable[[Step], object], at: float = T) -> float:
+    """Let a run go on to its end; return the time then."""
+    for _ in range(10_000):
+        what = run.next(at)
+        if isinstance(what, Step):
+            run.answered(what, answer(what), at)
+        elif isinstance(what, Pause):
+            assert what.until is not None
+            at = what.until
+        else:
+            return at
+    raise AssertionError("no end")
+
+
 def ended(run: ClosingRun, at: float = T) -> dict[str, Any]:
     assert run.next(at) is None
-    return dict(run.report())
+    return dict(run.end())
 
 
-class BrokenLedger(MemoryLedger):
-    def __init__(self, broken: str) -> None:
-        super().__init__()
-        self.broken = broken
-
-    def write(self, purchase_id: int, entry: Any) -> None:
-        if entry["state"] == self.broken:
-            raise OSError("the API server is gone")
-        super().write(purchase_id, entry)
+def ids(entries: list[dict[str, Any]]) -> list[int]:
+    return [entry["id"] for entry in entries]
 
 
-# -- one purchase ----------------------------------------------------------------------------------------------------
+def reasons(report: dict[str, Any]) -> list[str]:
+    return [entry["reason"] for entry in report["unresolved"]]
 
 
-def test_a_clear_yes_is_closed_and_the_intent_was_written_before():
-    ledger = MemoryLedger()
-    run = new_run(7, ledger=ledger)
+# -- one purchase ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_closed_before_it_was_read_and_its_intent_was_written():
+    store = MemoryStore()
+    run = new_run(7, journal=store.open())
+    take(run, (read(7), "Ongoing"))
+    assert store.records == []
     assert run.next(T) == close(7)
-    assert ledger.read(7) == {"state": "sent", "at": T}
+    assert store.records == [["s", 7]]
     run.answered(close(7), None, T + 1)
-    assert ledger.read(7) == {"state": "closed", "at": T + 1}
     assert ended(run) == {"closed": [7], "already_closed": [], "rejected": [], "unresolved": []}
+    assert store.records == [["s", 7], ["c", 7]]
 
 
-def test_a_clear_no_is_rejected_with_luccas_words_once_the_purchase_is_seen_open():
-    ledger = MemoryLedger()
-    run = new_run(7, ledger=ledger)
-    take(run, (close(7), REFUSED), (look(7), "Ongoing"))
-    rejection = {"status": 409, "title": "Open invoices", "detail": "669 [date: too late]"}
-    assert ended(run)["rejected"] == [{"id": 7, **rejection}]
-    assert ledger.read(7) == {"state": "rejected", "at": T, **rejection}
-
-
-def test_a_clear_no_for_a_purchase_that_was_closed_is_already_closed():
+def test_what_is_closed_already_is_not_posted():
     run = new_run(7)
-    assert take(run, (close(7), REFUSED), (look(7), "Closed")) == T
+    take(run, (read(7), "Closed"))
     assert ended(run)["already_closed"] == [7]
 
 
-@pytest.mark.parametrize("state", [None, "Archived"])
-def test_a_clear_no_stands_when_the_state_says_nothing(state):
+def test_a_clear_no_is_rejected_with_luccas_words_once_the_purchase_is_seen_open():
+    store = MemoryStore()
+    run = new_run(7, journal=store.open())
+    take(run, (read(7), "Ongoing"), (close(7), REFUSED), (read(7), "Ongoing"))
+    assert ended(run)["rejected"] == [{"id": 7, **REFUSAL}]
+    assert store.open(2).decisions == {7: Decision(Outcome.REJECTED, **REFUSAL)}
+
+
+def test_a_clear_no_for_a_purchase_that_somebody_closed_in_between_is_already_closed():
     run = new_run(7)
-    take(run, (close(7), REFUSED), (look(7), state))
-    assert [item["id"] for item in ended(run)["rejected"]] == [7]
+    assert take(run, (read(7), "Ongoing"), (close(7), REFUSED), (read(7), "Closed")) == T
+    assert ended(run)["already_closed"] == [7]
 
 
-@pytest.mark.parametrize("unreadable", [LuccaForbiddenError("403", status=403), LuccaNotFoundError("404", status=404)])
-def test_a_clear_no_stands_when_the_purchase_may_not_be_read(unreadable):
+def test_in_doubt_is_read_after_five_seconds_and_not_posted_again_if_it_happened():
     run = new_run(7)
-    take(run, (close(7), REFUSED), (look(7), unreadable))
-    assert ended(run)["rejected"][0]["status"] == 409
-
-
-def test_in_doubt_is_looked_at_after_five_seconds_and_not_posted_again_if_it_happened():
-    run = new_run(7)
-    assert take(run, (close(7), IN_DOUBT)) == T
+    take(run, (read(7), "Ongoing"), (close(7), IN_DOUBT))
     assert run.next(T) == Pause(T + 5.0, T + 5.0)
-    take(run, (look(7), "Closed"), at=T + 5.0)
+    take(run, (read(7), "Closed"), at=T + 5.0)
     assert ended(run)["closed"] == [7]
 
 
 def test_in_doubt_is_posted_again_only_after_it_was_seen_open():
     run = new_run(7)
-    take(run, (close(7), IN_DOUBT), (look(7), "Ongoing"), (close(7), None))
+    take(run, (read(7), "Ongoing"), (close(7), IN_DOUBT), (read(7), "Ongoing"), (close(7), None))
     assert ended(run)["closed"] == [7]
 
 
 def test_three_closings_in_doubt_without_effect_are_enough():
     run = new_run(7)
-    take(run, *[(close(7), IN_DOUBT), (look(7), "Ongoing")] * 3)
-    assert ended(run)["unresolved"][0]["reason"] == "3 attempts got no clear answer, and it is still open"
+    take(run, (read(7), "Ongoing"), *[(close(7), IN_DOUBT), (read(7), "Ongoing")] * 3)
+    assert reasons(ended(run)) == ["3 attempts got no clear answer, and it is still open"]
 
 
 def test_a_closing_without_effect_is_not_taken_for_what_somebody_else_did_later():
     run = new_run(7)
-    take(run, (close(7), IN_DOUBT), (look(7), "Ongoing"), (close(7), REFUSED), (look(7), "Closed"))
+    take(
+        run, (read(7), "Ongoing"), (close(7), IN_DOUBT), (read(7), "Ongoing"), (close(7), REFUSED), (read(7), "Closed")
+    )
     assert ended(run)["already_closed"] == [7]
 
 
-@pytest.mark.parametrize(
-    ("state", "told"),
-    [
-        (None, "no state"),
-        ("Archived", "the state 'Archived', which this version does not know"),
-        ("closed", "the state 'closed', which this version does not know"),
-    ],
-)
-def test_a_state_that_says_neither_open_nor_closed_is_never_taken_for_open(state, told):
-    run = new_run(7)
-    take(run, (close(7), IN_DOUBT), (look(7), state))
-    reason = f"Lucca tells {told}, so it cannot be taken for open"
-    assert ended(run)["unresolved"] == [{"id": 7, "reason": reason}]
+@pytest.mark.parametrize("exchanges", [[(close(7), LuccaAccessError("401"))], [(close(7), IN_DOUBT), (read(7), None)]])
+def test_what_is_unresolved_is_told_and_leaves_the_intent_in_the_journal_for_the_next_try(exchanges):
+    told: list[tuple[int, Outcome]] = []
+    store = MemoryStore()
+    run = new_run(7, journal=store.open(), on_outcome=lambda *call: told.append(call))
+    take(run, (read(7), "Ongoing"), *exchanges)
+    assert ids(ended(run, T + 9)["unresolved"]) == [7]
+    assert told == [(7, Outcome.UNRESOLVED)]
+    assert store.open(2).sent == {7}
 
 
-@pytest.mark.parametrize("exchanges", [[(close(7), LuccaAccessError("401"))], [(close(7), IN_DOUBT), (look(7), None)]])
-def test_what_is_unresolved_is_told_and_leaves_the_intent_in_the_ledger_for_the_next_try(exchanges):
-    told: list[tuple[int, str]] = []
-    ledger = MemoryLedger()
-    run = new_run(7, ledger=ledger, on_outcome=lambda purchase_id, outcome: told.append((purchase_id, outcome.state)))
-    take(run, *exchanges)
-    assert told == [(7, "unresolved")]
-    assert ledger.read(7) == {"state": "sent", "at": T}
-
-
-def test_a_refusal_is_written_as_soon_as_it_is_known():
-    ledger = MemoryLedger()
-    run = new_run(7, 8, ledger=ledger)
-    take(run, (close(7), REFUSED), (look(7), "Ongoing"))
-    assert ledger.read(7)["state"] == "rejected"
-
-
-def test_messages_of_single_fields_follow_the_detail():
-    run = new_run(7)
-    errors = {"date": ["too late", "not a day"], "comment": ["too long"]}
-    take(run, (close(7), LuccaRefusedError("400", status=400, detail="Wrong", errors=errors)), (look(7), "Ongoing"))
-    assert ended(run)["rejected"][0]["detail"] == "Wrong [date: too late, not a day; comment: too long]"
-
-
-def test_purchases_are_looked_at_in_the_order_of_their_answers():
+def test_purchases_are_read_again_in_the_order_of_their_answers():
     run = new_run(9, 8)
-    steps = [run.next(T), run.next(T)]
-    for step in steps:
-        run.answered(step, REFUSED, T)
-    take(run, (look(9), "Ongoing"), (look(8), "Ongoing"))
+    take(run, (read(9), "Ongoing"), (read(8), "Ongoing"))
+    assert [run.next(T), run.next(T)] == [close(9), close(8)]
+    run.answered(close(8), REFUSED, T)
+    run.answered(close(9), REFUSED, T)
+    take(run, (read(8), "Ongoing"), (read(9), "Ongoing"))
 
 
-@pytest.mark.parametrize(
-    "unreadable",
-    [LuccaForbiddenError("403", status=403), LuccaNotFoundError("404", status=404)],
-)
-def test_in_doubt_stays_unresolved_when_the_purchase_may_not_be_read(unreadable):
+def test_a_reading_is_repeated_with_growing_gaps_and_a_bound():
     run = new_run(7)
-    take(run, (close(7), IN_DOUBT), (look(7), unreadable))
-    assert "could not be read" in ended(run)["unresolved"][0]["reason"]
-
-
-def test_a_refusal_after_a_closing_in_doubt_does_not_hide_that_the_first_may_have_worked():
-    run = new_run(7)
-    take(run, (close(7), IN_DOUBT), (look(7), IN_DOUBT), (look(7), "Closed"))
-    assert ended(run)["closed"] == [7]
-
-
-def test_looking_is_repeated_with_growing_gaps_and_a_bound():
-    run = new_run(7)
-    at = take(run, (close(7), REFUSED), (look(7), IN_DOUBT), (look(7), NOT_SENT), (look(7), IN_DOUBT))
+    at = take(run, (read(7), IN_DOUBT), (read(7), NOT_SENT), (read(7), IN_DOUBT))
     assert at == T + 2 + 4
-    assert take(run, (look(7), IN_DOUBT), at=at) == T + 2 + 4 + 8
-    assert "could not be read" in ended(run)["unresolved"][0]["reason"]
+    assert take(run, (read(7), IN_DOUBT), at=at) == T + 2 + 4 + 8
+    assert "could not be read" in reasons(ended(run))[0]
 
 
-def test_a_clear_answer_in_between_starts_the_count_of_looks_again():
+def test_a_clear_answer_in_between_starts_the_count_of_readings_again():
     run = new_run(7)
-    unclear = [(look(7), IN_DOUBT)] * 3
-    at = take(run, (close(7), IN_DOUBT), *unclear, (look(7), "Ongoing"))
-    at = take(run, (close(7), IN_DOUBT), *unclear, (look(7), "Closed"), at=at)
+    unclear = [(read(7), IN_DOUBT)] * 3
+    at = take(run, *unclear, (read(7), "Ongoing"))
+    at = take(run, (close(7), IN_DOUBT), *unclear, (read(7), "Closed"), at=at)
     assert ended(run, at)["closed"] == [7]
 
 
-def test_what_was_certainly_not_sent_is_sent_again_without_a_look():
-    run = new_run(7)
-    take(run, (close(7), NOT_SENT), (close(7), None))
+def test_what_was_certainly_not_sent_is_sent_again_on_the_same_reading_and_intent():
+    store = MemoryStore()
+    run = new_run(7, journal=store.open())
+    take(run, (read(7), "Ongoing"), (close(7), NOT_SENT), (close(7), None))
     assert ended(run)["closed"] == [7]
 
 
-def test_what_cannot_be_sent_three_times_is_unresolved():
-    run = new_run(7)
-    take(run, *[(close(7), NOT_SENT)] * 3)
-    reason = "3 attempts got no clear answer; the last failure: connection refused"
-    assert ended(run)["unresolved"][0]["reason"] == reason
-
-
 def test_an_unsent_request_takes_no_room_in_the_window():
-    run = new_run(7, 8, limit=2)
-    assert take(run, (close(7), NOT_SENT), (close(7), None), (close(8), None)) == T
+    run = new_run(7, limit=2)
+    assert take(run, (read(7), "Ongoing"), (close(7), NOT_SENT), (close(7), None)) == T
 
 
 def test_an_answer_that_comes_twice_counts_once():
     outcomes: list[int] = []
     run = new_run(7, on_outcome=lambda purchase_id, outcome: outcomes.append(purchase_id))
-    take(run, (close(7), None))
+    take(run, (read(7), "Ongoing"), (close(7), None))
     run.answered(close(7), IN_DOUBT, T)
     assert outcomes == [7]
     assert ended(run)["closed"] == [7]
 
 
-def test_a_list_step_wants_a_page():
-    run = new_run(*range(1, 20), ledger=MemoryLedger(complete=False))
-    step = run.next(T) and run.next(T + 5)
-    with pytest.raises(TypeError, match="Page"):
-        run.answered(step, "nonsense", T + 5)
+def test_a_reading_that_became_too_old_is_made_anew():
+    run = new_run(7, limit=1)
+    take(run, (read(7), "Ongoing"))
+    assert run.next(T + 601) == read(7)
 
 
-# -- the limit -------------------------------------------------------------------------------------------------------
+def test_many_readings_that_became_too_old_are_made_anew_through_the_list():
+    run = listed_run(9)
+    take(run, (close(1), None))
+    take(run, (LIST, page(*range(1, 10), closed=(1, 2))), (close(3), None), at=T + 601)
+    report = ended_early(run)
+    assert (report["closed"], report["already_closed"]) == ([1, 3], [2])
 
 
-def test_every_request_counts_against_the_limit_also_looks():
-    run = new_run(7, 8, limit=2)
-    take(run, (close(7), REFUSED), (look(7), "Closed"))
+def ended_early(run: ClosingRun) -> dict[str, Any]:
+    run.stop("enough")
+    return ended(run)
+
+
+# -- intents in groups -------------------------------------------------------------------------------------------------
+
+
+def test_one_write_holds_the_intents_of_the_next_eight_and_all_outcomes_since_the_last():
+    store = MemoryStore()
+    run = listed_run(20, journal=store.open())
+    for purchase_id in range(1, 9):
+        take(run, (close(purchase_id), None))
+        assert store.sets == 1
+    assert store.records == [["s", *range(1, 9)]]
+    assert run.next(T) == close(9)
+    assert store.records[1:] == [["c", *range(1, 9)], ["s", *range(9, 17)]]
+
+
+def test_at_the_end_intents_that_were_not_used_are_taken_back():
+    store = MemoryStore()
+    run = listed_run(5, journal=store.open())
+    take(run, (close(1), None), (close(2), IN_DOUBT), (close(3), throttled(7.0)))
+    run.stop("killed")
+    ended(run)
+    later = store.open(2)
+    assert (set(later.decisions), later.sent) == ({1}, {2})
+
+
+def test_an_intent_of_a_closing_that_is_still_on_its_way_is_not_taken_back():
+    store = MemoryStore()
+    run = listed_run(3, journal=store.open())
+    assert run.next(T) == close(1)
+    run.end()
+    assert store.open(2).sent == {1}
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError("away"), "the journal could not be written (OSError), so nothing more was sent"),
+        (ReplacedError("404"), "another try of this task has taken over (404)"),
+    ],
+)
+def test_nothing_is_sent_whose_intent_cannot_be_written(error, why):
+    store = MemoryStore()
+    run = listed_run(5, journal=store.open())
+    store.broken = error
+    assert run.next(T) is None
+    report = ended(run)
+    assert set(reasons(report)) == {f"not reached: {why}"}
+    assert run.is_kept is False
+
+
+def test_what_is_on_its_way_when_a_write_fails_is_waited_for_and_written_at_the_end():
+    store = MemoryStore()
+    run = listed_run(9, journal=store.open())
+    steps = [run.next(T) for _ in range(8)]
+    assert steps[-1] == close(8)
+    store.broken = OSError("away")
+    assert run.next(T) == Pause(None)
+    for purchase_id in range(1, 9):
+        run.answered(close(purchase_id), None, T)
+    store.broken = None
+    report = ended(run)
+    assert (report["closed"], ids(report["unresolved"])) == (list(range(1, 9)), [9])
+    assert run.is_kept is True
+    assert set(store.open(2).decisions) == set(range(1, 9))
+
+
+def test_a_stop_that_comes_during_the_write_of_intents_is_heeded():
+    class Killing(MemoryStore):
+        def set(self, key: str, value: Any) -> None:
+            super().set(key, value)
+            run.stop("killed")
+
+    store = Killing()
+    run = listed_run(5, journal=store.open())
+    assert run.next(T) is None
+    ended(run)
+    assert store.open(2).sent == set()
+
+
+# -- the limit ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_request_counts_against_the_limit_also_readings_and_pages():
+    run = new_run(7, 8, 9, 10, limit=3)
+    take(run, (LIST, page(7, closed=(8, 9))), (read(8), "Closed"), (read(9), "Closed"))
     assert run.next(T) == Pause(T + 60.0, T + 60.0)
+
+
+def test_nothing_goes_out_while_the_window_is_full_of_requests_on_their_way():
+    run = new_run(7, 8, limit=1)
+    assert run.next(T) == read(7)
+    assert run.next(T) == Pause(None)
 
 
 def test_a_429_pauses_everything_as_long_as_asked_and_costs_nothing():
     run = new_run(7, 8)
-    take(run, (close(7), LuccaThrottledError("429", retry_after=30.0)))
+    take(run, (read(7), "Ongoing"), (read(8), "Ongoing"), (close(7), throttled(30.0)))
     assert run.next(T + 29.9) == Pause(T + 30.0, T + 30.0)
     take(run, (close(7), None), (close(8), None), at=T + 30.0)
     assert ended(run)["closed"] == [7, 8]
 
 
 def test_after_a_429_one_request_finds_out_before_the_others_follow():
-    run = new_run(7, 8)
-    take(run, (close(7), LuccaThrottledError("429", retry_after=1.0)))
-    assert run.next(T + 1.0) == close(7)
+    run = listed_run(5)
+    take(run, (close(1), throttled(1.0)))
+    assert run.next(T + 1.0) == close(1)
     assert run.next(T + 1.0) == Pause(None)
-    run.answered(close(7), None, T + 1.1)
-    assert run.next(T + 1.1) == close(8)
+    run.answered(close(1), None, T + 1.1)
+    assert run.next(T + 1.1) == close(2)
 
 
-def test_a_429_without_retry_after_waits_longer_each_time():
+def test_a_429_for_a_reading_or_a_page_repeats_it():
     run = new_run(7)
-    waits = []
-    at = T
-    for _ in range(7):
-        take(run, (close(7), LuccaThrottledError("429")), at=at)
-        pause = run.next(at)
-        assert isinstance(pause, Pause)
-        assert pause.until is not None
-        waits.append(pause.until - at)
-        at = pause.until
-    assert waits == [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 60.0]
-
-
-def test_a_429_for_a_look_repeats_the_look():
-    run = new_run(7)
-    take(run, (close(7), REFUSED), (look(7), LuccaThrottledError("429", retry_after=0.0)), (look(7), "Closed"))
+    take(run, (read(7), throttled(0.0)), (read(7), "Closed"))
     assert ended(run)["already_closed"] == [7]
+    run = new_run(7, 8, 9)
+    take(run, (LIST, throttled(0.0)), (LIST, page(7, 8, 9, closed=(7, 8, 9))))
+    assert ended(run, T + 1)["already_closed"] == [7, 8, 9]
 
 
 def test_a_wait_beyond_ten_minutes_is_left_to_the_tasks_retry():
     run = new_run(7)
-    take(run, (close(7), LuccaThrottledError("429", retry_after=601.0)))
-    assert run.retry_after == 601.0
-    assert run.stopped == "Lucca answers 429: the limit is used up, and it asks to wait 601 s"
-    assert run.stopped in ended(run)["unresolved"][0]["reason"]
-
-
-def test_a_wait_beyond_ten_minutes_after_a_503_is_left_to_the_tasks_retry_too():
-    run = new_run(7)
-    take(run, (close(7), LuccaInDoubtError("503", status=503, retry_after=601.0)))
-    assert run.stopped == "Lucca does not answer as it should, and it asks to wait 601 s"
-
-
-def test_a_wait_of_ten_minutes_is_waited_for():
-    run = new_run(7)
-    take(run, (close(7), LuccaThrottledError("429", retry_after=600.0)))
-    assert run.next(T) == Pause(T + 600.0, T + 600.0)
-
-
-def test_who_leaves_the_worker_comes_back_for_what_is_left_not_for_more():
-    run = new_run(1, 2, 3, 4, 5, limit=4)
-    for purchase_id in range(1, 5):
-        take(run, (close(purchase_id), None), at=T + 5 * purchase_id)
-    assert run.next(T + 20) == Pause(T + 65.0, T + 65.0)
+    take(run, (read(7), throttled(601.0)))
+    assert run.stopped is not None
+    assert run.stopped.retry_after == 601.0
+    assert "asks to wait 601 s" in reasons(ended(run))[0]
 
 
 def test_a_tenant_whose_limit_others_always_use_up_ends_the_run():
     run = new_run(7)
+    at = take(run, (read(7), "Ongoing"))
+    while run.stopped is None:
+        at = take(run, (close(7), throttled(100.0)), at=at)
+    assert at - T == 600
+    assert "429 through 600 s" in reasons(ended(run, at))[0]
+
+
+def test_closings_that_get_429_while_readings_are_answered_end_the_run():
+    run = listed_run(3, limit=1000)
     at = T
     while run.stopped is None:
-        at = take(run, (close(7), LuccaThrottledError("429", retry_after=1.0)), at=at)
-        assert len(run.report()["unresolved"]) == 1
-    assert 600 <= at - T < 660
-    assert "only 429 for 600 s" in ended(run, at)["unresolved"][0]["reason"]
-    assert run.retry_after == 1.0
+        what = run.next(at)
+        if isinstance(what, Pause):
+            assert what.until is not None
+            at = what.until
+        elif what is not None:
+            answer = throttled(100.0) if what.kind is Kind.CLOSE else "Ongoing"
+            run.answered(what, page(1, 2, 3) if what.kind is Kind.LIST else answer, at)
+    assert at - T < 3600
+
+
+def test_who_leaves_the_worker_comes_back_for_what_is_left_not_for_more():
+    run = new_run(*range(1, 6), limit=5)
+    take(run, (LIST, page(*range(1, 6))))
+    for purchase_id in range(1, 5):
+        take(run, (close(purchase_id), None), at=T + 5 * purchase_id)
+    assert run.next(T + 20) == Pause(T + 60.0, T + 60.0)
 
 
 def test_a_burst_of_429s_is_one_throttling_however_many_were_in_flight():
-    run = new_run(*range(1, 33))
+    run = listed_run(32)
     steps = [run.next(T) for _ in range(32)]
     for step in steps:
         assert isinstance(step, Step)
-        run.answered(step, LuccaThrottledError("429", retry_after=1.0), T + 0.1)
+        run.answered(step, throttled(1.0), T + 0.1)
     assert run.stopped is None
     assert run.next(T + 0.1) == Pause(T + 1.1, T + 1.1)
 
 
-def test_a_429_that_comes_in_a_pause_for_another_reason_is_waited_for_too():
-    run = new_run(1, 2, 3)
-    steps = [run.next(T) for _ in range(3)]
-    answers = [IN_DOUBT, IN_DOUBT, LuccaThrottledError("429", retry_after=7.0)]
-    for step, answer in zip(steps, answers, strict=True):
-        assert isinstance(step, Step)
-        run.answered(step, answer, T)
-    assert run.stopped is None
-    pause = run.next(T)
-    assert isinstance(pause, Pause)
-    assert pause.until == T + 7.0
-
-
 def test_a_burst_of_dropped_connections_is_one_failure_however_many_were_in_flight():
-    run = new_run(*range(1, 33))
+    run = listed_run(32)
     steps = [run.next(T) for _ in range(32)]
     for step in steps:
         assert isinstance(step, Step)
@@ -365,72 +419,69 @@ def test_a_burst_of_dropped_connections_is_one_failure_however_many_were_in_flig
     assert run.stopped is None
 
 
-def test_429s_that_go_on_are_asked_about_less_and_less_often():
-    run = new_run(7)
-    at, waits = T, []
-    for _ in range(8):
-        before = at
-        at = take(run, (close(7), LuccaThrottledError("429", retry_after=1.0)), at=at)
-        waits.append(at - before)
-    assert waits == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
-
-
 def test_a_503_with_retry_after_pauses_everything():
-    run = new_run(7, 8)
-    take(run, (close(7), LuccaInDoubtError("503", status=503, retry_after=20.0)))
+    run = listed_run(5)
+    take(run, (close(1), LuccaInDoubtError("503", status=503, retry_after=20.0)))
     assert run.next(T) == Pause(T + 20.0, T + 20.0)
 
 
 def test_a_single_failure_after_a_clear_answer_pauses_nothing():
-    run = new_run(1, 2, 3)
-    assert take(run, (close(1), None), (close(2), IN_DOUBT), (close(3), None)) == T
+    assert take(listed_run(5), (close(1), None), (close(2), IN_DOUBT), (close(3), None)) == T
 
 
-# -- ending early ----------------------------------------------------------------------------------------------------
+def test_whole_answers_that_are_no_clear_yes_slow_nothing_down():
+    unclear = LuccaUnclearError("200 text")
+    assert take(listed_run(45), *[(close(purchase_id), unclear) for purchase_id in range(1, 46)]) == T
+
+
+# -- ending early ------------------------------------------------------------------------------------------------------
 
 
 def test_a_wrong_key_stops_at_once_and_what_was_not_reached_is_named():
     run = new_run(7, 8, 9)
-    take(run, (close(7), LuccaAccessError("401: the API key is wrong")))
-    unresolved = ended(run)["unresolved"]
-    assert [item["id"] for item in unresolved] == [7, 8, 9]
-    assert all("the API key is wrong" in item["reason"] for item in unresolved)
-    assert run.retry_after is None
+    take(run, (LIST, LuccaAccessError("401: the API key is wrong")))
+    report = ended(run)
+    assert ids(report["unresolved"]) == [7, 8, 9]
+    assert set(reasons(report)) == {"not reached: 401: the API key is wrong"}
 
 
-def test_a_wrong_key_while_looking_stops_too():
+def test_a_wrong_key_while_reading_stops_too():
     run = new_run(7, 8)
-    take(run, (close(7), IN_DOUBT), (close(8), None), (look(7), LuccaAccessError("401")))
-    assert [item["id"] for item in ended(run)["unresolved"]] == [7]
+    take(run, (read(7), LuccaAccessError("401")))
+    assert ids(ended(run)["unresolved"]) == [7, 8]
 
 
 def test_what_is_in_flight_when_the_run_stops_is_still_recorded():
-    run = new_run(7, 8, 9)
-    run.next(T)
-    run.next(T)
+    run = listed_run(3)
+    assert [run.next(T), run.next(T)] == [close(1), close(2)]
     run.stop("killed")
     assert run.next(T) == Pause(None)
-    run.answered(close(7), None, T)
-    report = run.report()
-    assert report["closed"] == [7]
-    assert [item["reason"] for item in report["unresolved"]] == [
-        "sent, but the answer is not known; then: killed",
-        "not reached: killed",
-    ]
+    run.answered(close(1), None, T)
+    report = dict(run.report())
+    assert report["closed"] == [1]
+    assert reasons(report) == ["sent, but the answer is not known; then: killed", "not reached: killed"]
+
+
+def test_what_is_in_doubt_when_the_run_stops_says_so():
+    run = new_run(7)
+    take(run, (read(7), "Ongoing"), (close(7), IN_DOUBT))
+    run.stop("killed")
+    assert reasons(ended(run)) == ["sent, but the answer is not known; then: killed"]
 
 
 def test_a_refused_purchase_whose_state_was_not_read_any_more_is_unresolved():
     run = new_run(7)
-    take(run, (close(7), REFUSED))
+    take(run, (read(7), "Ongoing"), (close(7), REFUSED))
     run.stop("killed")
-    assert "rejected by Lucca (409 Open invoices: 669" in ended(run)["unresolved"][0]["reason"]
+    reason = "refused: 669 [date: too late] (409 Open invoices), and its state was not read; then: killed"
+    assert reasons(ended(run)) == [reason]
 
 
 def test_the_first_reason_to_stop_counts():
     run = new_run(7)
     run.stop("one")
     run.stop("two")
-    assert ended(run)["unresolved"][0]["reason"] == "not reached: one"
+    assert reasons(ended(run)) == ["not reached: one"]
 
 
 def test_what_was_not_reached_yet_is_unresolved():
@@ -439,112 +490,84 @@ def test_what_was_not_reached_yet_is_unresolved():
 
 def test_an_answer_that_cannot_be_dealt_with_costs_its_purchase_only():
     run = new_run(1, 2)
-    take(run, (close(1), IN_DOUBT), (close(2), IN_DOUBT))
-    assert run.next(T + 5) == look(1)
-    run.give_up(look(1), "a bug")
-    assert run.outcomes == {1: Outcome("unresolved", detail="a bug")}
-    assert [purchase_id for purchase_id, _ in run.carry()["purchases"]] == [2]
-    take(run, (look(2), "Closed"), at=T + 5)
-    assert ended(run, T + 5)["closed"] == [2]
+    assert run.next(T) == read(1)
+    run.give_up(read(1), "a bug")
+    take(run, (read(2), "Closed"))
+    report = ended(run)
+    assert (report["unresolved"], report["already_closed"]) == ([{"id": 1, "reason": "a bug"}], [2])
 
 
-def test_a_first_answer_that_cannot_be_dealt_with_costs_its_purchase_only():
-    run = new_run(1, 2)
-    assert run.next(T) == close(1)
-    run.give_up(close(1), "a bug")
-    take(run, (close(2), None))
-    assert ended(run)["unresolved"] == [{"id": 1, "reason": "a bug"}]
+def test_an_answer_that_was_dealt_with_so_far_that_it_decided_is_not_given_up():
+    def fail(purchase_id: int, outcome: Outcome) -> None:
+        raise ZeroDivisionError
+
+    run = new_run(1, on_outcome=fail)
+    assert run.next(T) == read(1)
+    with pytest.raises(ZeroDivisionError):
+        run.answered(read(1), "Closed", T)
+    run.give_up(read(1), "a bug")
+    assert ended(run)["already_closed"] == [1]
+
+
+def test_metrics_that_cannot_be_written_do_not_hold_up_the_run():
+    def fail(purchase_id: int, outcome: Outcome) -> None:
+        raise ZeroDivisionError
+
+    run = new_run(*range(1, 6), on_outcome=fail, limit=1)
+    at = take(run, (LIST, "no list"))
+    for purchase_id in range(1, 6):
+        at += 60
+        assert run.next(at) == read(purchase_id)
+        with pytest.raises(ZeroDivisionError):
+            run.answered(read(purchase_id), "Closed", at)
+        run.give_up(read(purchase_id), "a bug")
+    assert ended(run, at)["already_closed"] == [1, 2, 3, 4, 5]
+
+
+def test_an_answer_to_the_list_that_cannot_be_dealt_with_ends_the_run():
+    run = new_run(1, 2, 3)
+    assert run.next(T) == LIST
+    run.give_up(LIST, "a bug")
+    assert set(reasons(ended(run))) == {"not reached: a bug"}
 
 
 def test_five_403_in_a_row_with_nothing_closed_stop_the_run():
-    run = new_run(*range(1, 10))
-    forbidden = LuccaForbiddenError("403", status=403)
-    for purchase_id in range(1, 5):
-        take(run, (close(purchase_id), forbidden), (look(purchase_id), "Ongoing"))
-    take(run, (close(5), forbidden))
+    run = listed_run(9)
+    take(run, *[(close(purchase_id), FORBIDDEN) for purchase_id in range(1, 6)])
     report = ended(run)
-    assert [item["id"] for item in report["rejected"]] == [1, 2, 3, 4]
-    assert [item["id"] for item in report["unresolved"]] == [5, 6, 7, 8, 9]
-    assert "5 purchases in a row were refused with 403" in report["unresolved"][-1]["reason"]
+    assert ids(report["unresolved"]) == list(range(1, 10))
+    assert all("the right to manage invoices" in reason for reason in reasons(report))
 
 
 def test_403s_do_not_stop_a_run_that_has_closed_something():
-    run = new_run(*range(1, 10))
-    take(run, (close(1), None))
-    for purchase_id in range(2, 10):
-        take(run, (close(purchase_id), LuccaForbiddenError("403", status=403)), (look(purchase_id), "Ongoing"))
-    assert len(ended(run)["rejected"]) == 8
+    run = listed_run(9)
+    finish(run, lambda step: FORBIDDEN if step.kind is Kind.CLOSE and step.purchase_id > 1 else "Ongoing")
+    assert ids(ended(run)["rejected"]) == list(range(2, 10))
 
 
-def test_other_answers_between_403s_break_the_row():
+def test_a_key_that_may_not_view_purchases_stops_the_run():
     run = new_run(*range(1, 10))
-    for purchase_id in range(1, 10):
-        answer = REFUSED if purchase_id == 4 else LuccaForbiddenError("403", status=403)
-        step = run.next(T)
-        if purchase_id == 9:
-            break
-        take(run, (look(step.purchase_id), "Ongoing")) if step.kind is Kind.LOOK else run.answered(step, answer, T)
-        take(run, (look(purchase_id), "Ongoing"))
-    assert run.stopped is None
+    take(run, (LIST, FORBIDDEN), *[(read(purchase_id), FORBIDDEN) for purchase_id in range(1, 6)])
+    report = ended(run)
+    assert ids(report["unresolved"]) == list(range(1, 10))
+    assert "the right to view purchases" in reasons(report)[-1]
 
 
 def test_a_purchase_that_can_be_read_breaks_the_row_of_those_that_cannot():
-    run = new_run(*range(1, 10), ledger=MemoryLedger(complete=False))
-    forbidden = LuccaForbiddenError("403", status=403)
-    answers: list[object] = [*[forbidden] * 4, "Closed", *[forbidden] * 4]
-    take(run, *[(look(purchase_id), answer) for purchase_id, answer in enumerate(answers, 1)])
+    run = new_run(*range(1, 10))
+    answers: list[object] = [*[FORBIDDEN] * 4, "Closed", *[FORBIDDEN] * 4]
+    take(run, (LIST, FORBIDDEN), *[(read(purchase_id), answer) for purchase_id, answer in enumerate(answers, 1)])
     assert run.stopped is None
 
 
-def test_a_refusal_between_404s_breaks_the_row():
+def test_a_page_that_tells_of_a_purchase_shows_that_the_key_may_view_purchases():
     run = new_run(*range(1, 10))
-    take(run, (close(1), REFUSED), (look(1), "Ongoing"))
-    missing = LuccaNotFoundError("404", status=404)
-    for purchase_id in range(2, 6):
-        take(run, (close(purchase_id), missing), (look(purchase_id), missing))
-    assert run.next(T) == close(6)
-
-
-def not_found(run: ClosingRun, count: int) -> None:
-    for purchase_id in range(1, count + 1):
-        take(run, (close(purchase_id), LuccaNotFoundError("404", status=404)))
-        if purchase_id < count or count != 5:
-            take(run, (look(purchase_id), LuccaNotFoundError("404", status=404)))
-
-
-def test_five_404_in_a_row_stop_the_run_if_lucca_invoices_itself_is_not_there():
-    run = new_run(*range(1, 10))
-    not_found(run, 5)
-    take(run, (Step(Kind.PROBE), LuccaNotFoundError("404", status=404)))
-    assert "check the connection's host" in ended(run)["unresolved"][-1]["reason"]
-
-
-@pytest.mark.parametrize("answer", [None, LuccaForbiddenError("403", status=403)])
-def test_five_404_in_a_row_do_not_stop_the_run_if_only_the_ids_are_wrong(answer):
-    run = new_run(*range(1, 13))
-    not_found(run, 5)
-    take(run, (Step(Kind.PROBE), answer), (look(5), LuccaNotFoundError("404", status=404)))
-    for purchase_id in range(6, 13):
-        take(
-            run,
-            (close(purchase_id), LuccaNotFoundError("404", status=404)),
-            (look(purchase_id), LuccaNotFoundError("404", status=404)),
-        )
-    assert [item["status"] for item in ended(run)["rejected"]] == [404] * 12
-
-
-def test_an_unanswered_probe_is_repeated_and_holds_back_the_rest():
-    run = new_run(*range(1, 10))
-    not_found(run, 5)
-    assert run.next(T) == Step(Kind.PROBE)
-    assert run.next(T) == Pause(None)
-    run.answered(Step(Kind.PROBE), IN_DOUBT, T)
-    take(run, (Step(Kind.PROBE), LuccaAccessError("a web page")))
-    assert run.stopped == "a web page"
+    take(run, (LIST, page(9, closed=(9,))), *[(read(purchase_id), FORBIDDEN) for purchase_id in range(1, 9)])
+    assert run.stopped is None
 
 
 def test_a_dead_server_ends_the_run_after_ten_failures_in_a_row_with_growing_pauses():
-    run = new_run(*range(1, 100))
+    run = listed_run(99)
     at, failures = T, 0
     while run.stopped is None:
         what = run.next(at)
@@ -559,366 +582,391 @@ def test_a_dead_server_ends_the_run_after_ten_failures_in_a_row_with_growing_pau
     assert at - T == 0.5 + 1 + 2 + 4 + 4 * 8
     report = ended(run)
     assert len(report["unresolved"]) == 99
-    assert "10 requests in a row got no clear answer" in report["unresolved"][-1]["reason"]
+    assert "10 requests in a row got no clear answer" in reasons(report)[-1]
 
 
-def test_a_clear_answer_in_between_shows_that_the_server_lives():
+# -- the list ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("asked", "step"), [(2, read(1)), (3, LIST)])
+def test_the_list_is_tried_from_three_purchases_on(asked, step):
+    assert new_run(*range(1, asked + 1)).next(T) == step
+
+
+def test_many_purchases_are_read_through_the_list():
     run = new_run(*range(1, 13))
-    for purchase_id in range(1, 10):
-        run.next(T + purchase_id * 100)
-        run.answered(close(purchase_id), IN_DOUBT, T + purchase_id * 100)
-        run.next(T + purchase_id * 100 + 50)
-        run.answered(look(purchase_id), "Closed", T + purchase_id * 100 + 50)
-    assert run.stopped is None
-
-
-def test_nothing_is_sent_whose_intent_cannot_be_written():
-    run = new_run(7, 8, ledger=BrokenLedger("sent"))
-    assert run.next(T) is None
-    assert "the ledger could not be written (OSError)" in run.report()["unresolved"][0]["reason"]
-
-
-def test_an_outcome_that_cannot_be_written_does_not_fail_the_run(caplog):
-    run = new_run(7, ledger=BrokenLedger("closed"))
-    take(run, (close(7), None))
-    assert ended(run)["closed"] == [7]
-    assert "could not be written to the ledger" in caplog.text
-
-
-# -- going on from an earlier try ------------------------------------------------------------------------------------
-
-
-def ledger_of(complete: bool = True, **entries: Any) -> MemoryLedger:
-    ledger = MemoryLedger(complete=complete)
-    for name, entry in entries.items():
-        ledger.write(int(name[1:]), entry)
-    return ledger
-
-
-def test_nobody_takes_over_a_ledger_in_memory():
-    assert not MemoryLedger().is_taken_over()
-
-
-def test_purchases_with_an_outcome_are_not_asked_about_again():
-    rejection = {"status": 409, "title": "t", "detail": "d"}
-    entries: dict[str, Any] = {
-        "p1": {"state": "closed", "at": 1.0},
-        "p2": {"state": "already_closed", "at": 1.0},
-        "p3": {"state": "rejected", "at": 1.0, **rejection},
-    }
-    ledger = ledger_of(**entries)
-    run = new_run(3, 2, 1, ledger=ledger)
-    assert ended(run) == {
-        "closed": [1],
-        "already_closed": [2],
-        "rejected": [{"id": 3, **rejection}],
-        "unresolved": [],
-    }
-    assert [ledger.read(purchase_id) for purchase_id in (1, 2, 3)] == list(entries.values())
-
-
-def test_the_ledger_is_asked_once_for_each_purchase():
-    class Counting(MemoryLedger):
-        def read(self, purchase_id: int) -> Any:
-            asked.append(purchase_id)
-            return super().read(purchase_id)
-
-    asked: list[int] = []
-    run = new_run(1, 2, limit=1, ledger=Counting())
-    take(run, (close(1), None))
-    assert [run.next(T) for _ in range(3)] == [Pause(T + 60.0, T + 60.0)] * 3
-    assert asked == [1, 2]
-
-
-@pytest.mark.parametrize("in_doubt", [False, True])
-def test_a_ledger_that_cannot_be_read_ends_the_run_with_that_reason(in_doubt):
-    class Broken(MemoryLedger):
-        def read(self, purchase_id: int) -> Any:
-            if purchase_id == 2:
-                raise OSError("the API server is away")
-            return {"state": "sent", "at": T - 100.0} if in_doubt else None
-
-    run = new_run(1, 2, 3, ledger=Broken())
-    if not in_doubt:
-        take(run, (close(1), None))
-    report = ended(run)
-    assert report["closed"] == ([] if in_doubt else [1])
-    reason = "the ledger could not be read (OSError), so nothing more was sent"
-    assert [item["reason"].split(": ")[-1] for item in report["unresolved"]] == [reason] * (3 if in_doubt else 2)
-
-
-def test_an_intent_that_does_not_say_when_is_looked_at_at_once():
-    run = new_run(2, ledger=ledger_of(p2={"state": "sent"}))
-    assert run.next(T) == look(2)
-
-
-def test_a_refused_purchase_that_was_closed_meanwhile_was_not_closed_by_us():
-    run = new_run(1, ledger=ledger_of(p1={"state": "rejected", "at": 1.0}), retry_rejected=True)
-    take(run, (look(1), "Closed"))
-    assert ended(run)["already_closed"] == [1]
-
-
-def test_a_purchase_in_doubt_is_looked_at_first_not_sooner_than_five_seconds_after_it_was_sent():
-    run = new_run(1, 2, ledger=ledger_of(p2={"state": "sent", "at": T - 2.0}))
-    take(run, (close(1), None))
-    assert run.next(T) == Pause(T + 3.0, T + 3.0)
-    take(run, (look(2), "Closed"), at=T + 3.0)
-    assert ended(run)["closed"] == [1, 2]
-
-
-def test_an_intent_from_a_clock_that_is_ahead_is_not_waited_for_longer_than_needed():
-    run = new_run(2, ledger=ledger_of(p2={"state": "sent", "at": T + 1000.0}))
-    assert run.next(T) == Pause(T + 5.0, T + 5.0)
-
-
-def test_a_refused_purchase_is_tried_again_when_a_person_cleared_the_task():
-    run = new_run(1, ledger=ledger_of(p1={"state": "rejected", "at": 1.0}), retry_rejected=True)
-    take(run, (look(1), "Ongoing"), (close(1), None))
-    assert ended(run)["closed"] == [1]
-
-
-def test_what_an_earlier_try_sent_within_the_window_counts():
-    run = new_run(1, 2, limit=1, ledger=ledger_of(p1={"state": "closed", "at": T - 20.0}))
-    assert run.next(T) == Pause(T + 40.0, T + 40.0)
-
-
-def test_without_a_ledger_a_retry_looks_before_it_posts_and_lets_the_old_try_settle():
-    run = new_run(1, 2, 3, ledger=MemoryLedger(complete=False))
-    assert run.next(T) == Pause(T + 5.0, T + 5.0)
-    take(
-        run,
-        (look(1), "Closed"),
-        (look(2), "Ongoing"),
-        (close(2), None),
-        (look(3), None),
-        at=T + 5.0,
-    )
-    report = ended(run)
-    assert report["already_closed"] == [1]
-    assert report["closed"] == [2]
-    assert "no state" in report["unresolved"][0]["reason"]
-
-
-def test_a_purchase_that_a_retry_cannot_find_is_rejected_without_a_post():
-    run = new_run(1, 2, ledger=MemoryLedger(complete=False))
-    take(
-        run,
-        (look(1), LuccaNotFoundError("404", status=404, title="Not found", detail="No purchase 1")),
-        (look(2), LuccaForbiddenError("403", status=403)),
-    )
-    report = ended(run)
-    assert report["rejected"] == [{"id": 1, "status": 404, "title": "Not found", "detail": "No purchase 1"}]
-    assert [item["id"] for item in report["unresolved"]] == [2]
-
-
-def listing(*pages: object, asked: int = 12, at: float = T + 5.0) -> tuple[ClosingRun, float]:
-    run = new_run(*range(1, asked + 1), ledger=MemoryLedger(complete=False))
-    run.next(T)
-    cursor: str | None = None
-    for page in pages:
-        at = take(run, (Step(Kind.LIST, cursor=cursor), page), at=at)
-        if isinstance(page, Page):
-            cursor = page.cursor or cursor
-    return run, at
-
-
-def test_many_purchases_are_looked_at_through_the_list():
-    first = dict.fromkeys(range(1, 5), "Closed") | {99: "Ongoing"}
-    second = {5: "Ongoing", 6: None, **dict.fromkeys(range(7, 13), "Closed")}
-    run, at = listing(Page(first, "2"), Page(second, None))
-    take(run, (close(5), None), (look(6), "Closed"), at=at)
+    first = page(*range(1, 5), 99, closed=(1, 2, 3, 4), count=13, next="2")
+    second = page(*range(5, 13), closed=tuple(range(7, 13)), count=13)
+    second["items"][1]["state"] = None
+    take(run, (LIST, first), (Step(Kind.LIST, page="2"), second), (read(6), "Closed"), (close(5), None))
     report = ended(run)
     assert report["closed"] == [5]
     assert report["already_closed"] == [1, 2, 3, 4, *range(6, 13)]
 
 
-@pytest.mark.parametrize(("asked", "step"), [(9, look(1)), (10, Step(Kind.LIST))])
-def test_the_list_is_tried_from_ten_purchases_on(asked, step):
-    run, at = listing(asked=asked)
-    assert run.next(at) == step
+def test_a_thousand_closed_purchases_take_one_request():
+    run = new_run(*range(1, 1001))
+    take(run, (LIST, page(*range(1, 1001), closed=tuple(range(1, 1001)))))
+    assert ended(run)["already_closed"] == list(range(1, 1001))
+
+
+@pytest.mark.parametrize("state", [{"code": "Closed"}, ["Closed"], 5, True, None, "Archived"])
+def test_a_purchase_of_which_the_list_tells_no_known_state_is_read_by_itself(state):
+    run = new_run(1, 2, 3)
+    shown = page(1, 2, 3, closed=(2, 3))
+    shown["items"][0]["state"] = state
+    take(run, (LIST, shown), (read(1), "Closed"))
+    assert ended(run)["already_closed"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("answer", ["nonsense", None, {}, FORBIDDEN, LuccaRefusedError("400", status=400)])
+def test_a_list_that_cannot_be_used_is_given_up_for_single_readings(answer, caplog):
+    run = new_run(*range(1, 13))
+    with caplog.at_level(logging.INFO):
+        take(run, (LIST, answer), (read(1), "Ongoing"), (read(2), "Closed"))
+    assert "The purchases list cannot be used" in caplog.text
 
 
 @pytest.mark.parametrize(
-    "page",
-    [
-        Page({}, "2"),
-        Page({1: "Closed"}, None),
-        LuccaForbiddenError("403", status=403),
-        LuccaRefusedError("400", status=400),
-    ],
+    "shown", [page(), page(50), page(1, closed=(1,)), page(1, 1), {"items": [{"id": 1, "state": "Closed"}, {}]}]
 )
-def test_a_list_that_is_of_no_use_is_given_up_for_single_looks(page):
-    run, at = listing(page)
-    what = run.next(at)
-    assert isinstance(what, Step)
-    assert what.kind is Kind.LOOK
+def test_what_a_list_leaves_out_is_read_by_itself(shown):
+    run = new_run(1, 2, 3)
+    take(run, (LIST, shown))
+    assert run.next(T) == (read(1) if shown["items"][:1] in ([], [{"id": 50, "state": "Ongoing"}]) else read(2))
 
 
-def test_a_page_token_that_repeats_ends_the_list():
-    run, at = listing(Page({50: "Closed"}, "2"), Page({51: "Closed"}, "2"))
-    assert run.next(at) == look(1)
+@pytest.mark.parametrize(("count", "goes_on"), [(1000 * 40, False), (1000 * 5, False), (1000 * 4, True)])
+def test_the_list_is_read_on_only_if_that_takes_fewer_requests_than_single_readings(count, goes_on):
+    run = new_run(1, 2, 3, 4)
+    take(run, (LIST, page(*range(1001, 2001), count=count, next="b")))
+    assert run.next(T) == (Step(Kind.LIST, page="b") if goes_on else read(1))
 
 
-def test_the_list_is_read_only_while_it_costs_less_than_single_looks():
-    pages = [Page({1000 + number: "Closed"}, str(number)) for number in range(12)]
-    run, at = listing(*pages)
-    assert run.next(at) == look(1)
+def test_the_list_is_read_on_only_if_that_can_be_done_in_half_a_readings_age():
+    for limit, step in ((2, Step(Kind.LIST, page="b")), (1, read(1))):
+        run = new_run(*range(1, 100), limit=limit)
+        take(run, (LIST, page(1000, count=11, next="b")))
+        assert run.next(T + 60) == step
 
 
 def test_a_list_that_does_not_answer_is_tried_a_few_times():
-    run, at = listing(IN_DOUBT, LuccaThrottledError("429", retry_after=0.0), NOT_SENT, IN_DOUBT, IN_DOUBT)
-    what = run.next(at + 100)
-    assert what == look(1)
+    run = new_run(*range(1, 13))
+    answers = [IN_DOUBT, throttled(0.0), NOT_SENT, IN_DOUBT, IN_DOUBT]
+    at = take(run, *[(LIST, answer) for answer in answers])
+    assert run.next(at + 100) == read(1)
 
 
 def test_a_page_starts_the_count_of_failures_of_the_list_again():
-    run, at = listing(*[IN_DOUBT] * 3, Page({1: "Closed"}, "2"), *[IN_DOUBT] * 3)
-    assert run.next(at + 100) == Step(Kind.LIST, cursor="2")
+    run = new_run(*range(1, 13))
+    second = Step(Kind.LIST, page="2")
+    at = take(run, *[(LIST, IN_DOUBT)] * 3, (LIST, page(1, 20, count=12, next="2")), *[(second, IN_DOUBT)] * 3)
+    assert run.next(at + 100) == second
 
 
 def test_the_list_holds_back_the_rest_while_it_is_read():
-    run = new_run(*range(1, 13), ledger=MemoryLedger(complete=False))
-    run.next(T)
-    assert run.next(T + 5) == Step(Kind.LIST)
-    assert run.next(T + 5) == Pause(None)
+    run = new_run(1, 2, 3)
+    assert run.next(T) == LIST
+    assert run.next(T) == Pause(None)
 
 
-def test_a_wrong_host_is_found_out_by_a_retry_that_only_looks_too():
-    not_found = LuccaNotFoundError("404", status=404)
-    ledger = MemoryLedger(complete=False)
-    run = new_run(*range(1, 10), ledger=ledger)
-    take(run, *[(look(purchase_id), not_found) for purchase_id in range(1, 6)], (Step(Kind.PROBE), not_found))
+def test_a_page_never_decides_a_purchase_that_is_in_doubt():
+    store = MemoryStore()
+    store.open().commit(intents=[1])
+    run = new_run(1, 2, 3, 4, journal=store.open(2))
+    take(run, (LIST, page(1, 2, 3, 4, closed=(1, 2, 3, 4))), (read(1), "Closed"), at=T + 5)
+    report = ended(run, T + 5)
+    assert (report["closed"], report["already_closed"]) == ([1], [2, 3, 4])
+
+
+# -- key and host ------------------------------------------------------------------------------------------------------
+
+
+def test_a_404_is_luccas_refusal_once_a_probe_has_shown_that_the_host_is_right():
+    run = new_run(7)
+    take(run, (read(7), NOT_FOUND), (PROBE, None))
+    assert ended(run)["rejected"] == [{"id": 7, "status": 404, "title": None, "detail": None}]
+
+
+def test_nothing_else_is_sent_until_the_probe_has_answered():
+    run = new_run(7, 8)
+    take(run, (read(7), NOT_FOUND))
+    assert run.next(T) == PROBE
+    assert run.next(T) == Pause(None)
+    run.answered(PROBE, IN_DOUBT, T)
+    take(run, (PROBE, None), (read(8), NOT_FOUND))
+    assert ids(ended(run)["rejected"]) == [7, 8]
+
+
+@pytest.mark.parametrize("answer", [NOT_FOUND, WEB_PAGE])
+def test_a_wrong_host_is_found_out_by_the_first_request_and_everything_agrees(answer):
+    told: list[Outcome] = []
+    store = MemoryStore()
+    run = new_run(*range(1, 10), journal=store.open(), on_outcome=lambda purchase_id, outcome: told.append(outcome))
+    take(run, (LIST, NOT_FOUND), (PROBE, answer))
     report = ended(run)
-    assert [item["id"] for item in report["unresolved"]] == list(range(1, 10))
-    assert "check the connection's host" in report["unresolved"][0]["reason"]
-    assert {outcome.state for outcome in run.outcomes.values()} == {"unresolved"}
-    assert [ledger.read(purchase_id) for purchase_id in range(1, 10)] == [None] * 9
+    assert ids(report["unresolved"]) == list(range(1, 10))
+    assert all("check the connection's Tenant" in reason for reason in reasons(report))
+    assert told == [Outcome.UNRESOLVED] * 9
+    assert store.open(2).decisions == {}
 
 
-def test_a_wrong_host_is_found_out_by_a_list_that_is_not_there():
-    not_found = LuccaNotFoundError("404", status=404)
-    run, _ = listing(not_found, asked=12)
-    take(run, (Step(Kind.PROBE), not_found), at=T + 5)
-    assert len(ended(run)["unresolved"]) == 12
+def test_a_wrong_host_is_found_out_by_several_readings_at_once():
+    run = new_run(7, 8)
+    assert [run.next(T), run.next(T)] == [read(7), read(8)]
+    run.answered(read(7), WEB_PAGE, T)
+    run.answered(read(8), WEB_PAGE, T)
+    take(run, (PROBE, LuccaAccessError("a web page")))
+    assert reasons(ended(run)) == ["not reached: a web page"] * 2
 
 
-def test_a_key_that_may_not_look_stops_a_retry_early():
-    forbidden = LuccaForbiddenError("403", status=403)
-    run = new_run(*range(1, 10), ledger=MemoryLedger(complete=False))
-    take(run, *[(look(purchase_id), forbidden) for purchase_id in range(1, 6)])
-    assert "5 purchases in a row were refused with 403" in ended(run)["unresolved"][-1]["reason"]
-
-
-def test_a_404_is_kept_as_luccas_refusal_once_the_host_is_known_to_be_right():
-    not_found = LuccaNotFoundError("404", status=404)
-    ledger = MemoryLedger()
-    run = new_run(1, 2, 3, ledger=ledger)
-    take(run, (close(1), not_found), (look(1), not_found))
-    assert ledger.read(1)["state"] == "sent"
-    take(run, (close(2), None))
-    assert ledger.read(1)["state"] == "rejected"
-    take(run, (close(3), not_found), (look(3), not_found))
-    assert ledger.read(3)["state"] == "rejected"
-
-
-def test_a_404_is_kept_at_the_end_if_nothing_else_was_asked():
-    not_found = LuccaNotFoundError("404", status=404)
-    ledger = MemoryLedger()
-    run = new_run(1, ledger=ledger)
-    take(run, (close(1), not_found), (look(1), not_found))
-    assert [item["id"] for item in ended(run)["rejected"]] == [1]
-    assert ledger.read(1)["state"] == "rejected"
-
-
-@pytest.mark.parametrize("state", [{"code": "Closed"}, ["Closed"], 5, True])
-def test_a_state_that_is_no_text_is_unknown_and_stops_no_other(state):
-    run = new_run(1, 2, ledger=MemoryLedger(complete=False))
-    take(run, (look(1), state), (look(2), "Closed"), at=T + 5)
+def test_an_answer_to_another_request_shows_too_that_the_host_is_right():
+    run = new_run(7, 8)
+    assert [run.next(T), run.next(T)] == [read(7), read(8)]
+    run.answered(read(7), WEB_PAGE, T)
+    run.answered(read(8), "Closed", T)
     report = ended(run)
-    assert [item["id"] for item in report["unresolved"]] == [1]
-    assert report["already_closed"] == [2]
+    assert (report["already_closed"], ids(report["unresolved"])) == ([8], [7])
 
 
-# -- leaving the worker ----------------------------------------------------------------------------------------------
+def test_a_purchase_that_is_answered_by_a_web_page_stops_no_other():
+    run = listed_run(20)
+    finish(run, lambda step: WEB_PAGE if step.purchase_id == 2 else None)
+    report = ended(run)
+    assert (len(report["closed"]), ids(report["rejected"])) == (19, [2])
 
 
-def test_progress_survives_json_and_the_next_process_repeats_nothing():
-    import json
+def test_only_wrong_ids_do_not_stop_a_run():
+    run = new_run(*range(1, 13))
+    take(run, (LIST, page(900)), *[(read(purchase_id), NOT_FOUND) for purchase_id in range(1, 13)])
+    assert len(ended(run)["rejected"]) == 12
 
-    ledger = MemoryLedger()
-    run = new_run(1, 2, 3, 4, 5, 6, 7, limit=8, ledger=ledger)
-    take(
-        run,
+
+# -- going on from an earlier try --------------------------------------------------------------------------------------
+
+
+def second_try(*purchase_ids: int, store: MemoryStore, at: float = T, max_tries: int = 0, **kwargs: Any) -> ClosingRun:
+    run = new_run(*purchase_ids, journal=store.open(2, max_tries=max_tries), **kwargs)
+    assert run.next(at) == Pause(at + 5.0, at + 5.0)
+    return run
+
+
+def test_a_first_start_reads_at_once():
+    assert new_run(7).next(T) == read(7)
+
+
+@pytest.mark.parametrize(
+    "attempt", [Attempt(2, 0, first=False), Attempt(1, 0, resumed=True, first=False), Attempt(1, 0, first=False)]
+)
+def test_any_other_start_lets_settle_what_was_on_its_way_and_then_reads(attempt):
+    run = new_run(7, journal=Journal(attempt, new_id=str, store=None))
+    assert run.next(T) == Pause(T + 5.0, T + 5.0)
+    take(run, (read(7), "Closed"), at=T + 5.0)
+    assert ended(run, T + 5.0)["already_closed"] == [7]
+
+
+def test_a_start_that_finds_a_journal_is_not_the_first():
+    store = MemoryStore()
+    store.open().commit()
+    assert new_run(7, journal=store.open(1)).next(T) == Pause(T + 5.0, T + 5.0)
+
+
+def test_purchases_with_an_outcome_are_not_asked_about_again(caplog):
+    store = MemoryStore()
+    journal = store.open()
+    for purchase_id, outcome in enumerate((Outcome.CLOSED, Outcome.ALREADY_CLOSED), 1):
+        journal.decided(purchase_id, Decision(outcome))
+    journal.decided(3, Decision(Outcome.REJECTED, **REFUSAL))
+    journal.commit()
+    told: list[tuple[int, Outcome]] = []
+    run = new_run(3, 2, 1, journal=store.open(2), on_outcome=lambda *call: told.append(call))
+    with caplog.at_level(logging.INFO):
+        assert ended(run) == {
+            "closed": [1],
+            "already_closed": [2],
+            "rejected": [{"id": 3, **REFUSAL}],
+            "unresolved": [],
+        }
+    assert len(told) == 3
+    assert caplog.text.count("(known from an earlier try)") == 3
+
+
+def test_a_purchase_in_doubt_that_was_closed_was_closed_by_this_task():
+    store = MemoryStore()
+    store.open().commit(intents=[1, 2])
+    run = second_try(1, 2, store=store)
+    take(run, (read(1), "Closed"), (read(2), "Ongoing"), (close(2), None), at=T + 5)
+    assert ended(run, T + 5)["closed"] == [1, 2]
+
+
+def test_without_a_journal_what_an_earlier_try_closed_was_closed_already():
+    run = new_run(1, 2, journal=Journal(Attempt(2, 0, first=False), new_id=str))
+    take(run, (read(1), "Closed"), (read(2), "Ongoing"), (close(2), None))
+    report = ended(run, T + 5)
+    assert (report["closed"], report["already_closed"]) == ([2], [1])
+
+
+def test_a_refused_purchase_is_tried_again_when_a_person_cleared_the_task():
+    store = MemoryStore()
+    journal = store.open()
+    journal.decided(1, Decision(Outcome.REJECTED, **REFUSAL))
+    journal.commit()
+    run = second_try(1, store=store, max_tries=1)
+    take(run, (read(1), "Ongoing"), (close(1), None), at=T + 5)
+    assert ended(run, T + 5)["closed"] == [1]
+
+
+def test_an_intent_without_an_outcome_counts_into_the_window_at_the_readers_own_start():
+    store = MemoryStore()
+    store.open().commit(intents=[1, 2, 3])
+    run = second_try(1, store=store, limit=4)
+    take(run, (read(1), "Ongoing"), at=T + 5)
+    assert run.next(T + 5) == Pause(T + 60.0, T + 60.0)
+
+
+def test_what_an_earlier_try_sent_and_nobody_asks_for_any_more_stays_in_the_journal():
+    store = MemoryStore()
+    store.open().commit(intents=[1, 2])
+    run = second_try(2, store=store)
+    take(run, (read(2), "Closed"), at=T + 5)
+    ended(run, T + 5)
+    assert store.open(3).sent == {1}
+
+
+def test_a_run_that_ends_before_it_began_takes_nothing_back():
+    store = MemoryStore()
+    store.open().commit(intents=[1])
+    run = new_run(1, journal=store.open(2))
+    run.stop("killed")
+    run.end()
+    assert store.open(3).sent == {1}
+
+
+def test_an_intent_of_a_closing_that_was_certainly_without_effect_is_not_taken_for_one_later():
+    store = MemoryStore()
+    run = new_run(7, journal=store.open())
+    take(run, (read(7), "Ongoing"), *[(close(7), NOT_SENT)] * 3)
+    assert ids(ended(run)["unresolved"]) == [7]
+    run = second_try(7, store=store)
+    take(run, (read(7), "Closed"), at=T + 5)
+    assert ended(run, T + 5)["already_closed"] == [7]
+
+
+# -- leaving the worker ------------------------------------------------------------------------------------------------
+
+
+class Stays:
+    """A task that leaves its worker again and again, with or without a store."""
+
+    def __init__(self, *purchase_ids: int, kept: bool = True, limit: int = 45) -> None:
+        self.purchase_ids = purchase_ids
+        self.limit = limit
+        self.store = MemoryStore()
+        self.kept = kept
+        self.told: list[tuple[int, Outcome]] = []
+        self.run = self._new(Attempt(1, 0))
+
+    def _new(self, attempt: Attempt, event: dict[str, Any] | None = None) -> ClosingRun:
+        journal = Journal(attempt, new_id=self.store.new_id, store=self.store if self.kept else None)
+        journal.read()
+        if event is not None:
+            journal.load(event)
+        return new_run(
+            *self.purchase_ids, journal=journal, limit=self.limit, on_outcome=lambda *call: self.told.append(call)
+        )
+
+    def leave(self, at: float = T) -> ClosingRun:
+        event = self.run.leave(at)
+        assert event is not None
+        event = json.loads(json.dumps(event))
+        self.run = self._new(Attempt(event["try"], 0, resumed=True, first=False), event)
+        return self.run
+
+
+@pytest.fixture(params=[True, False], ids=["kept", "in the event"])
+def kept(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+def test_what_is_known_survives_a_wait_and_the_next_process_repeats_nothing(kept):
+    stays = Stays(*range(1, 8), limit=9, kept=kept)
+    at = take(
+        stays.run,
+        (LIST, page(*range(1, 6), closed=(2,))),
+        (read(6), None),
+        (read(7), "Ongoing"),
         (close(1), None),
-        (close(2), REFUSED),
-        (look(2), "Closed"),
         (close(3), REFUSED),
-        (look(3), "Ongoing"),
         (close(4), IN_DOUBT),
         (close(5), IN_DOUBT),
+        (close(7), None),
+        (read(3), "Ongoing"),
     )
-    take(run, (look(4), None), at=T + 5)
-    assert run.next(T + 5) == Pause(T + 60.0, T + 60.0)
-    carried = json.loads(json.dumps(run.carry()))
-    later = new_run(1, 2, 3, 4, 5, 6, 7, limit=8, ledger=ledger, progress=carried)
-    assert later.next(T + 59) == Pause(T + 60.0, T + 60.0)
-    take(later, (look(5), "Closed"), (close(6), None), (close(7), None), at=T + 60)
+    assert stays.run.next(at) == Pause(T + 60.0, T + 60.0)
+    later = stays.leave(at)
+    take(later, (read(4), "Closed"), (read(5), "Ongoing"), (close(5), None), at=T + 60)
     report = ended(later, T + 60)
-    assert report["closed"] == [1, 5, 6, 7]
-    assert report["already_closed"] == [2]
-    assert [item["id"] for item in report["rejected"]] == [3]
-    assert report["unresolved"] == [{"id": 4, "reason": "Lucca tells no state, so it cannot be taken for open"}]
+    assert (report["closed"], report["already_closed"]) == ([1, 4, 5, 7], [2])
+    assert report["rejected"] == [{"id": 3, **REFUSAL}]
+    assert ids(report["unresolved"]) == [6]
+    assert sorted(each for each, _ in stays.told) == list(range(1, 8))
 
 
-def test_progress_tells_its_version():
-    assert new_run(7).carry()["version"] == PROGRESS_VERSION
+def test_the_next_process_does_not_settle_for_what_was_answered(kept):
+    stays = Stays(7, 8, kept=kept)
+    take(stays.run, (read(7), "Closed"))
+    assert stays.leave().next(T + 1) == read(8)
 
 
-def test_a_host_that_is_known_to_be_right_stays_so_across_a_wait():
-    not_found = LuccaNotFoundError("404", status=404)
-    run = new_run(1, 2)
-    take(run, (close(1), None))
-    ledger = MemoryLedger()
-    later = new_run(1, 2, 3, ledger=ledger, progress=run.carry())
-    take(later, (close(2), not_found), (look(2), not_found))
-    assert ledger.read(2)["state"] == "rejected"
+def test_intents_that_were_not_used_are_taken_back_before_a_wait():
+    stays = Stays(1, 2, 3)
+    take(stays.run, (LIST, page(1, 2, 3)), (close(1), throttled(100.0)))
+    stays.run.leave(T)
+    assert stays.store.open(2).sent == set()
+    take(stays.run, (close(1), None), at=T + 100)
+    assert stays.store.open(2).sent == {1, 2, 3}
 
 
-def test_a_probe_is_not_repeated_after_a_wait():
-    missing = LuccaNotFoundError("404", status=404)
-    run = new_run(*range(1, 13))
-    not_found(run, 5)
-    take(run, (Step(Kind.PROBE), None), (look(5), missing))
-    ledger = MemoryLedger()
-    later = new_run(*range(1, 13), ledger=ledger, progress=run.carry())
-    for purchase_id in range(6, 12):
-        take(later, (close(purchase_id), missing), (look(purchase_id), missing))
-        assert ledger.read(purchase_id)["state"] == "rejected"
-    assert later.next(T) == close(12)
+def test_a_pending_probe_survives_a_wait(kept):
+    stays = Stays(7, 8, kept=kept)
+    take(stays.run, (read(7), NOT_FOUND), (PROBE, throttled(100.0)))
+    later = stays.leave()
+    take(later, (PROBE, None), (read(7), NOT_FOUND), (read(8), "Closed"), at=T + 100)
+    report = ended(later, T + 100)
+    assert (ids(report["rejected"]), report["already_closed"]) == ([7], [8])
 
 
-def test_after_a_wait_for_a_429_one_request_finds_out_before_the_others_follow():
-    run = new_run(7, 8)
-    take(run, (close(7), LuccaThrottledError("429", retry_after=100.0)))
-    later = new_run(7, 8, progress=run.carry())
+def test_a_host_that_is_known_to_be_right_stays_so_across_a_wait(kept):
+    stays = Stays(7, 8, kept=kept)
+    take(stays.run, (read(7), "Closed"))
+    take(stays.leave(), (read(8), NOT_FOUND))
+    assert ids(ended(stays.run)["rejected"]) == [8]
+
+
+def test_after_a_wait_for_a_429_one_request_finds_out_before_the_others_follow(kept):
+    stays = Stays(1, 2, 3, kept=kept)
+    take(stays.run, (LIST, page(1, 2, 3)), (close(1), throttled(100.0)))
+    later = stays.leave()
     assert later.next(T + 1) == Pause(T + 100, T + 100)
-    assert later.next(T + 100) == close(7)
+    assert later.next(T + 100) == close(1)
     assert later.next(T + 100) == Pause(None)
 
 
-def test_429s_and_failures_are_counted_across_a_wait():
-    run, at = new_run(7), T
-    while run.stopped is None:
-        at = take(run, (close(7), LuccaThrottledError("429", retry_after=100.0)), at=at)
-        run = run if run.stopped else new_run(7, progress=run.carry())
+def test_429s_and_failures_are_counted_across_a_wait(kept):
+    stays, at = Stays(7, kept=kept), T
+    while stays.run.stopped is None:
+        at = take(stays.run, (read(7), throttled(100.0)), at=at)
+        if stays.run.stopped is None:
+            stays.leave(at)
     assert at - T == 600.0
-    run, at, failures = new_run(*range(1, 20)), T, 0
-    while run.stopped is None:
-        what = run.next(at)
+    stays, at, failures = Stays(*range(1, 20), kept=kept), T, 0
+    while stays.run.stopped is None:
+        what = stays.run.next(at)
         if isinstance(what, Step):
-            run.answered(what, NOT_SENT, at)
+            stays.run.answered(what, NOT_SENT, at)
             failures += 1
-            run = run if run.stopped else new_run(*range(1, 20), progress=run.carry())
+            if stays.run.stopped is None:
+                stays.leave(at)
         else:
             assert isinstance(what, Pause)
             assert what.until is not None
@@ -926,49 +974,157 @@ def test_429s_and_failures_are_counted_across_a_wait():
     assert failures == 10
 
 
-def test_what_is_in_doubt_is_carried_also_where_there_is_no_ledger():
-    run = new_run(1, 2)
-    take(run, (close(1), IN_DOUBT))
-    later = new_run(1, 2, ledger=MemoryLedger(), progress=run.carry())
-    take(later, (close(2), None), (look(1), "Closed"))
-    assert ended(later, T + 5)["closed"] == [1, 2]
+def test_five_in_a_row_are_counted_across_a_wait(kept):
+    stays = Stays(*range(1, 10), kept=kept)
+    take(stays.run, (LIST, page(*range(1, 10))))
+    take(stays.run, *[(close(purchase_id), FORBIDDEN) for purchase_id in range(1, 5)])
+    take(stays.leave(), *[(read(purchase_id), "Ongoing") for purchase_id in range(1, 5)], (close(5), FORBIDDEN))
+    assert stays.run.stopped is not None
 
 
-def test_what_nobody_asks_for_any_more_is_not_closed():
-    run = new_run(1, 2)
-    take(run, (close(1), LuccaThrottledError("429", retry_after=100.0)))
-    later = new_run(2, progress=run.carry())
-    take(later, (close(2), None), at=T + 100)
-    assert ended(later, T + 100) == {"closed": [2], "already_closed": [], "rejected": [], "unresolved": []}
+def test_what_the_list_told_survives_too_and_it_is_read_on(kept):
+    stays = Stays(*range(1, 13), kept=kept)
+    take(stays.run, (LIST, page(*range(1, 7), count=12, next="b")))
+    later = stays.leave()
+    take(later, (Step(Kind.LIST, page="b"), page(*range(7, 13), count=12)), (close(1), None))
+    assert later.next(T) == close(2)
 
 
-def test_a_worker_whose_clock_is_behind_does_not_wait_for_the_other_ones():
-    run = new_run(1, 2, limit=1)
-    take(run, (close(1), None))
-    later = new_run(1, 2, limit=1, progress=run.carry())
-    assert later.next(T - 3600) == Pause(T - 3600 + 60.0, T - 3600 + 60.0)
-    run = new_run(1, 2)
-    take(run, (close(1), IN_DOUBT), (close(2), LuccaThrottledError("429", retry_after=100.0)))
-    later = new_run(1, 2, progress=run.carry())
-    pause = later.next(T - 3600)
-    assert isinstance(pause, Pause)
-    assert pause.until == T - 3600 + 600.0
+def test_what_the_list_left_out_is_read_singly_after_a_wait_too(kept):
+    stays = Stays(*range(1, 7), kept=kept)
+    take(stays.run, (LIST, page(1, 2, closed=(1, 2))), (read(3), throttled(100.0)))
+    take(stays.leave(), (read(3), "Closed"), (read(4), "Closed"), at=T + 100)
 
 
-def test_five_in_a_row_are_counted_across_a_wait():
-    run = new_run(*range(1, 10))
-    for purchase_id in range(1, 5):
-        take(run, (close(purchase_id), LuccaForbiddenError("403", status=403)), (look(purchase_id), "Ongoing"))
-    later = new_run(*range(1, 10), progress=run.carry())
-    take(later, (close(5), LuccaForbiddenError("403", status=403)))
-    assert later.stopped is not None
+def test_sends_are_counted_across_a_wait(kept):
+    stays = Stays(7, kept=kept)
+    at = take(stays.run, (read(7), "Ongoing"))
+    for _ in range(3):
+        at = take(stays.run, (close(7), IN_DOUBT), (read(7), "Ongoing"), at=at)
+        stays.leave(at)
+    assert reasons(ended(stays.run, at)) == ["3 attempts got no clear answer, and it is still open"]
 
 
-def test_what_the_list_told_survives_too():
-    run, at = listing(Page(dict.fromkeys(range(1, 12), "Ongoing"), None))
-    later = new_run(*range(1, 13), ledger=MemoryLedger(complete=False), progress=run.carry())
-    take(later, (close(1), None), (close(2), None), at=at)
-    assert [purchase_id for purchase_id, _ in later.carry()["listed"]] == list(range(3, 12))
+def test_what_nobody_asks_for_any_more_after_a_wait_is_not_closed(kept):
+    stays = Stays(1, 2, kept=kept)
+    take(stays.run, (read(1), "Ongoing"), (read(2), "Ongoing"), (close(1), throttled(100.0)))
+    stays.purchase_ids = (2,)
+    take(stays.leave(), (close(2), None), at=T + 100)
+    assert ended(stays.run, T + 100) == {"closed": [2], "already_closed": [], "rejected": [], "unresolved": []}
+
+
+def test_a_worker_whose_clock_is_behind_does_not_wait_for_the_other_ones(kept):
+    stays = Stays(1, limit=1, kept=kept)
+    take(stays.run, (read(1), "Ongoing"))
+    assert stays.leave().next(T - 3600) == Pause(T - 3540, T - 3540)
+
+
+def test_a_record_of_a_wait_that_cannot_be_read_makes_the_start_an_unsure_one(kept):
+    stays = Stays(1, 2, 3, kept=kept)
+    take(stays.run, (LIST, page(1, 2, 3)), (close(1), None))
+    event = stays.run.leave(T)
+    assert event is not None
+    if kept:
+        row = json.loads(stays.store.rows["lucca_0"])
+        row["records"][-1][1]["window"] = "text"
+        stays.store.rows["lucca_0"] = json.dumps(row)
+    else:
+        event["wait"]["window"] = "text"
+    later = stays._new(Attempt(1, 0, resumed=True, first=False), event)
+    assert later.next(T) == Pause(T + 5.0, T + 5.0)
+    take(later, (read(2), "Closed"), (read(3), "Closed"), at=T + 5.0)
+    report = ended(later, T + 5.0)
+    assert (report["closed"], report["already_closed"]) == ([1], [2, 3])
+
+
+def test_where_a_wait_cannot_be_written_it_is_made_in_the_worker():
+    stays = Stays(1, 2, 3)
+    take(stays.run, (LIST, page(1, 2, 3)), (close(1), throttled(100.0)))
+    stays.store.broken = OSError("away")
+    assert stays.run.leave(T) is None
+    assert stays.run.stopped is None
+    stays.store.broken = None
+    take(stays.run, (close(1), None), (close(2), None), (close(3), None), at=T + 100)
+    assert ended(stays.run, T + 100)["closed"] == [1, 2, 3]
+
+
+def test_a_process_that_was_replaced_stops_before_a_wait():
+    stays = Stays(1, 2, 3)
+    take(stays.run, (LIST, page(1, 2, 3)), (close(1), throttled(100.0)))
+    stays.store.broken = ReplacedError("404")
+    assert stays.run.leave(T) is None
+    assert stays.run.stopped is not None
+    ended(stays.run)
+    assert not stays.run.is_kept
+
+
+def test_a_wait_that_would_need_too_much_room_is_made_in_the_worker():
+    stays = Stays(*range(1, 301))
+    take(stays.run, (LIST, LuccaRefusedError("400", status=400)))
+    at = T
+    for purchase_id in range(1, 301):
+        at += 2
+        take(stays.run, (read(purchase_id), "state " + str(purchase_id) * 200), at=at)
+    assert stays.run.leave(at) is None
+    assert stays.store.sets == 0
+
+
+def test_no_more_readings_are_kept_than_can_be_used_before_they_are_too_old_and_the_rest_is_listed_again(kept):
+    stays = Stays(*range(1, 1001), limit=10, kept=kept)
+    everything = range(1, 1001)
+    take(stays.run, (LIST, page(*everything)), (close(1), None))
+    later = stays.leave()
+    requests = []
+
+    def answer(step: Step) -> object:
+        requests.append(step.kind)
+        return page(*everything) if step.kind is Kind.LIST else None
+
+    at = T + 30
+    while Kind.LIST not in requests:
+        what = later.next(at)
+        if isinstance(what, Step):
+            later.answered(what, answer(what), at)
+        else:
+            assert isinstance(what, Pause)
+            assert what.until is not None
+            at = what.until
+    assert requests == [*[Kind.CLOSE] * 100, Kind.LIST]
+    assert later.next(at) == close(102)
+
+
+def test_after_a_wait_in_which_readings_became_too_old_the_next_one_is_made_in_the_worker():
+    stays = Stays(1, 2, 3)
+    take(stays.run, (LIST, page(1, 2, 3)))
+    later = stays.leave()
+    assert later.next(T + 700) == LIST
+    later.answered(LIST, throttled(100.0), T + 700)
+    assert later.leave(T + 700) is None
+    take(later, (LIST, page(1, 2, 3)), (close(1), None), at=T + 800)
+    assert later.leave(T + 800) is not None
+
+
+# -- how much is written -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_thousand_closings_take_few_writes_and_rows_and_a_resume_few_reads(deferrable):
+    stays, at = Stays(*range(1, 1001)), T
+    while (what := stays.run.next(at)) is not None:
+        if isinstance(what, Step):
+            answer = page(*range(1, 1001)) if what.kind is Kind.LIST else None
+            stays.run.answered(what, answer, at)
+        else:
+            assert what.until is not None
+            if deferrable:
+                stays.leave(at)
+            at = what.until
+    assert stays.run.end()["closed"] == list(range(1, 1001))
+    assert stays.store.sets <= 300
+    assert len(stays.store.rows) <= 20
+    stays.store.gets = 0
+    assert len(stays.store.open(2).decisions) == 1000
+    assert stays.store.gets <= 40
 
 
 # -- telling -----------------------------------------------------------------------------------------------------------
@@ -978,25 +1134,38 @@ def test_each_purchase_gets_one_line_and_one_call(caplog):
     told: list[tuple[int, Outcome]] = []
     run = new_run(1, 2, on_outcome=lambda *call: told.append(call))
     with caplog.at_level(logging.INFO):
-        take(run, (close(1), None), (close(2), REFUSED), (look(2), "Ongoing"))
-    assert [(purchase_id, outcome.state) for purchase_id, outcome in told] == [(1, "closed"), (2, "rejected")]
+        take(
+            run, (read(1), "Ongoing"), (read(2), "Ongoing"), (close(1), None), (close(2), REFUSED), (read(2), "Denied")
+        )
+    assert told == [(1, Outcome.CLOSED), (2, Outcome.REJECTED)]
     assert [record.getMessage() for record in caplog.records] == [
-        "Purchase 1: closed",
-        "Purchase 2: rejected by Lucca (409 Open invoices: 669 [date: too late])",
+        "Purchase 1 closed",
+        "Purchase 2 refused: 669 [date: too late] (409 Open invoices)",
     ]
+
+
+def test_a_purchase_in_doubt_gets_a_line_too(caplog):
+    run = new_run(1)
+    take(run, (read(1), "Ongoing"), (close(1), IN_DOUBT))
+    assert "Purchase 1: connection reset Its state is read in 5 s." in caplog.text
+
+
+def test_metric_log_and_report_agree_on_what_was_not_reached(caplog):
+    told: list[tuple[int, Outcome]] = []
+    run = new_run(1, 2, 3, on_outcome=lambda *call: told.append(call))
+    run.stop("killed")
+    report = ended(run)
+    assert told == [(each, Outcome.UNRESOLVED) for each in ids(report["unresolved"])]
+    assert caplog.text.count("not reached: killed") == 3
 
 
 def test_long_batches_tell_how_far_they_are_and_how_long_the_rest_takes(caplog):
     run = new_run(*range(1, 91), limit=45)
     with caplog.at_level(logging.INFO):
-        for purchase_id in range(1, 46):
+        take(run, (LIST, page(*range(1, 91))))
+        for purchase_id in range(1, 45):
             take(run, (close(purchase_id), None))
-        take(run, (close(46), None), at=T + 60)
-    assert "45 of 90 purchases done (45 closed); at 45 requests per 60 s the rest takes about 1 min." in caplog.text
-
-
-@pytest.mark.parametrize(("length", "shown"), [(9999, "t" * 500 + "…"), (501, "t" * 500 + "…"), (500, "t" * 500)])
-def test_luccas_words_are_cut_short(length, shown):
-    run = new_run(1)
-    take(run, (close(1), LuccaRefusedError("x", status=400, title="t" * length)), (look(1), "Ongoing"))
-    assert ended(run)["rejected"][0]["title"] == shown
+        take(run, (close(45), None), at=T + 60)
+        take(run, (close(46), None), at=T + 61)
+    lines = [line for line in caplog.messages if "purchases done" in line]
+    assert lines == ["44 of 90 purchases done; about 1 minutes to go."]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import inspect
 import io
 import json
 import os
+import ssl
+import sys
 import time
 import tracemalloc
+import zlib
 from typing import Any
 
 import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from urllib3.exceptions import ConnectTimeoutError, LocationParseError, MaxRetryError, ProxyError
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, MaxRetryError, ProxyError, SSLError
 from urllib3.response import HTTPResponse
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from lucca_provider.exceptions import (
     LuccaAccessError,
@@ -26,8 +32,12 @@ from lucca_provider.exceptions import (
     LuccaNotSentError,
     LuccaRefusedError,
     LuccaThrottledError,
+    LuccaUnclearError,
 )
-from lucca_provider.hooks._answers import MAX_SHOWN, Body, check_answer, explain_failure, read_body
+from lucca_provider.hooks._answers import Asked, find_problem
+from lucca_provider.hooks._body import Body, read_body
+from lucca_provider.hooks._failures import MAX_CAUSES, _causes, explain_failure
+from lucca_provider.hooks._words import MAX_SHOWN, Show
 
 KEY = 'b5c1-4f7e/+"A&<'
 PROBLEM = {
@@ -55,33 +65,47 @@ def answer(status: int, body: bytes = b"", **headers: str) -> requests.Response:
     return response
 
 
+ASKED = Asked("Closing purchase 12 at https://acme.test", DOUBT, 12, "1-2-3", lambda value: None)
+
+
 def read(response: requests.Response, *, secret: str = KEY) -> Body:
-    return read_body(response, secret=secret, deadline=10.0)
+    return read_body(response, show=Show(secret), deadline=10.0)
 
 
 def error_of(response: requests.Response, *, secret: str = KEY) -> LuccaError | None:
     body = read(response, secret=secret)
-    what = "Closing purchase 12 at https://acme.test"
-    try:
-        check_answer(response, body, what=what, doubt=DOUBT, purchase_id=12)
+    error = find_problem(response, body, ASKED, Show(secret))
+    if error is None:
         return None
-    except LuccaError as caught:
-        error = caught
-    message = str(error)
-    assert message.startswith(f"{what}: Lucca answered {response.status_code}")
-    assert message.isprintable()
-    assert len(message) < 3 * MAX_SHOWN
+    assert error.message.startswith(f"{ASKED.what}: Lucca answered {response.status_code}")
+    assert str(error).isprintable()
+    assert len(str(error)) < 4 * MAX_SHOWN
     assert error.status == response.status_code
     assert error.purchase_id == 12
-    assert error.__cause__ is error.__context__ is None
+    assert error.correlation_id == "1-2-3"
+    assert error.web_page is body.is_html
     return error
 
 
+def message_of(response: requests.Response) -> str:
+    error = error_of(response)
+    assert error is not None
+    return error.message
+
+
 def expected(status: int) -> type[LuccaError]:
-    table = {401: LuccaAccessError, 403: LuccaForbiddenError, 404: LuccaNotFoundError, 429: LuccaThrottledError}
+    table = {
+        401: LuccaAccessError,
+        403: LuccaForbiddenError,
+        404: LuccaNotFoundError,
+        407: LuccaAccessError,
+        429: LuccaThrottledError,
+    }
     if status in table:
         return table[status]
-    if status < 300 or status == 408 or status >= 500:
+    if 200 <= status < 300:
+        return LuccaUnclearError
+    if status < 200 or status == 408 or status >= 500:
         return LuccaInDoubtError
     return LuccaAccessError if status < 400 else LuccaRefusedError
 
@@ -107,36 +131,125 @@ BODIES = {
 }
 
 
+CLEAR = ("empty", "white space", "object", "list", "string", "number", "null")
+
+
 @pytest.mark.parametrize("name", BODIES)
-def test_every_status_means_the_same_whatever_the_body(name: str) -> None:
+def test_a_status_means_the_same_whatever_the_body_and_only_json_or_nothing_is_a_yes(name: str) -> None:
     body, kind = BODIES[name]
     step = 1 if len(body) < 50_000 else 50
-    for status in [*range(100, 600, step), 200, 401, 403, 404, 408, 429, 999]:
+    for status in [*range(100, 600, step), 200, 401, 403, 404, 407, 408, 429, 999]:
         error = error_of(answer(status, body, Content_Type=kind))
-        if status in (200, 201, 204):
-            # A problem is no yes, whatever its status.
-            assert type(error) is (LuccaInDoubtError if kind == "application/problem+json" else type(None)), status
+        if status == 204 or (status in (200, 201) and name in CLEAR):
+            assert error is None or (status == 204 and kind == "application/problem+json"), status
         else:
             assert type(error) is expected(status), status
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/html; charset=utf-8", "application/json", "text/plain", ""])
-@pytest.mark.parametrize(
-    "start",
-    [b"", b"\xef\xbb\xbf", b" \r\n\t", b"<?xml version='1.0'?>\n", b"<!-- hello -->"],
-)
-def test_a_web_page_is_never_an_answer_of_the_api(kind: str, start: bytes) -> None:
-    for status in set(range(100, 600)) - {204, 304}:  # which have no body
-        error = error_of(answer(status, start + HTML, Content_Type=kind))
-        if status == 429:
-            assert type(error) is LuccaThrottledError
-        elif status == 408 or status >= 500:
-            assert type(error) is LuccaInDoubtError, status
-        else:
-            assert type(error) is LuccaAccessError, status
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("start", ["", " \r\n\t", "<?xml version='1.0'?>\n", "<!-- hello -->"])
+def test_a_web_page_is_never_an_answer_of_the_api(kind: str, encoding: str, start: str) -> None:
+    page = (start + HTML.decode()).encode(encoding)
+    for status in {*range(100, 600, 7), 200, 201, 302, 401, 403, 404, 407, 408, 409, 429, 500} - {204, 304}:
+        error = error_of(answer(status, page, Content_Type=kind))
         assert error is not None
+        assert type(error) is expected(status), status
+        assert error.web_page
         assert "Sign in" not in str(error)
         assert error.title is error.detail is None
+
+
+# What a closing may be answered with although the purchase is still open; a server can be set up to do each of these.
+NO_YES = {
+    "text": (b"OK", {}),
+    "text that begins as JSON": (b"{}x", {}),
+    "broken JSON": (b'{"id": 12', {}),
+    "half a string": (b'"no', {}),
+    "two values": (b"{} {}", {}),
+    "not a number": (b"NaN", {}),
+    "infinity": (b"[-Infinity]", {}),
+    "latin-1": (b'{"title": "caf\xe9"}', {}),
+    "UTF-16 cut in a letter": ('{"id": 12}'.encode("utf-16")[:-1], {}),
+    "a null byte": (b"\x00", {}),
+    "a byte order mark": (b"\xef\xbb\xbf", {}),
+    "another byte order mark": (b"\xff\xfe", {}),
+    "gzip that nobody declared": (gzip.compress(b"{}"), {}),
+    "br": (b"\x8b\x00\x80{}\x03", {"Content_Encoding": "br"}),
+    "gzip twice": (gzip.compress(gzip.compress(b"{}")), {"Content_Encoding": "gzip, gzip"}),
+    "a problem": (json.dumps(PROBLEM).encode(), {}),
+    "a problem's type": (b"{}", {"Content_Type": "application/problem+json; charset=utf-8"}),
+    "a problem's type, in capitals": (b"{}", {"Content_Type": "Application/Problem+JSON"}),
+    "a problem's type and nothing": (b"", {"Content_Type": "application/problem+json"}),
+    "status 400": (b'{"status": 400}', {}),
+    "status 500.0": (b'{"status": 500.0}', {}),
+    "Status 409": (b'{"Status": 409}', {}),
+    "error": (b'{"error": "no"}', {}),
+    "Error": (b'{"Error": {"code": 5}}', {}),
+    "error true": (b'{"error": true}', {}),
+    "errors": (b'{"id": 12, "errors": {"date": ["too early"]}}', {}),
+    "Errors": (b'{"Errors": ["no"]}', {}),
+    "text declared as HTML": (b"Welcome", {"Content_Type": "Text/HTML"}),
+}
+
+
+@pytest.mark.parametrize("name", NO_YES)
+def test_a_whole_success_that_is_no_clear_yes_is_unclear(name: str) -> None:
+    body, headers = NO_YES[name]
+    for status in (200, 201):
+        assert type(error_of(answer(status, body, **headers))) is LuccaUnclearError
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" \r\n",
+        b"{}",
+        b"[]",
+        b"null",
+        b"true",
+        b'"Closed"',
+        b'{"errors": []}',
+        b'{"errors": {}, "error": null}',
+        b'{"error": false}',
+        b'{"error": ""}',
+        b'{"id": 12, "type": "OneTime", "status": "Closed", "state": "Closed"}',
+        b'{"status": "400"}',
+        b'{"status": 200}',
+        b'{"status": 399}',
+        b'{"status": true}',
+        b'[{"error": "of an item"}]',
+        '{"id": 12}'.encode("utf-16"),
+    ],
+)
+def test_a_clear_yes(body: bytes) -> None:
+    for kind in ("application/json", "application/json; charset=utf-8", "text/plain", "text/html", ""):
+        for status in (200, 201, 204):
+            assert error_of(answer(status, body, Content_Type=kind)) is None
+
+
+@pytest.mark.parametrize("status", [202, 203, 205, 206, 207, 208, 226, 299])
+def test_no_other_success_is_a_clear_yes(status: int) -> None:
+    assert type(error_of(answer(status, b"{}"))) is LuccaUnclearError
+
+
+def test_lucca_s_words_are_kept_where_a_success_says_that_it_failed() -> None:
+    error = error_of(answer(200, json.dumps(PROBLEM).encode()))
+    assert error is not None
+    assert (error.title, error.detail, error.errors) == (PROBLEM["title"], PROBLEM["detail"], PROBLEM["errors"])
+
+
+def test_what_is_wrong_with_the_json_of_a_yes_is_said() -> None:
+    asked = dataclasses.replace(ASKED, check=lambda value: None if value == {"id": 12} else "It is another one.")
+    for body, problem in (
+        (b'{"id": 12}', None),
+        (b'{"id": 13}', f"{ASKED.what}: Lucca answered 200. It is another one. {DOUBT}"),
+    ):
+        response = answer(200, body)
+        error = find_problem(response, read(response), asked, Show(KEY))
+        assert (error and error.message) == problem
+        assert error is None or type(error) is LuccaUnclearError
 
 
 @pytest.mark.parametrize(
@@ -148,28 +261,30 @@ def test_a_web_page_is_recognised_by_its_start(page: bytes) -> None:
 
 
 def test_a_web_page_is_said_to_be_one() -> None:
-    assert str(error_of(answer(200, HTML))) == (
-        "Closing purchase 12 at https://acme.test: Lucca answered 200 with a web page. That is a web page, not the "
-        "API; check the connection's Host and API key."
-    )
+    said = f"{ASKED.what}: Lucca answered 200 with a web page. That is not a clear yes. {DOUBT}"
+    assert message_of(answer(200, HTML)) == said
 
 
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (302, "A redirect is never followed; check the connection's Host and API key."),
-        (401, "The API key is wrong or was revoked; check the connection's Password."),
+        (302, "A redirect is never followed. Check the connection's Tenant (host) and API key (password)."),
+        (401, "The API key is wrong or was revoked; put a valid one into the connection's API key (password)."),
         (403, "The API key's role lacks a right for this; see its role in Lucca."),
         (404, "It does not exist, or the API key's role may not see it."),
         (409, "Lucca will not do this as things are."),
-        (429, "The tenant's limit is used up; not processed."),
+        (
+            407,
+            "That is a proxy's answer, not Lucca's: it wants credentials; check the worker's proxy settings.",
+        ),
+        (429, "The tenant's rate limit is used up; not processed."),
         (500, DOUBT),
         (202, f"That is not a clear yes. {DOUBT}"),
     ],
 )
 def test_an_answer_that_is_no_yes_is_said_with_what_to_do(status: int, advice: str) -> None:
     said = f"Closing purchase 12 at https://acme.test: Lucca answered {status}. {advice}"
-    assert str(error_of(answer(status))) == said
+    assert message_of(answer(status)) == said
 
 
 def test_a_date_to_come_back_is_read_by_the_servers_own_clock() -> None:
@@ -177,11 +292,6 @@ def test_a_date_to_come_back_is_read_by_the_servers_own_clock() -> None:
     error = error_of(answer(503, **moments))
     assert error is not None
     assert error.retry_after == 30.0
-
-
-def test_a_problem_is_no_clear_yes_whatever_else_its_type_says() -> None:
-    headers = {"Content_Type": "application/problem+json; charset=utf-8"}
-    assert type(error_of(answer(200, b"{}", **headers))) is LuccaInDoubtError
 
 
 def test_what_is_no_json_has_no_value() -> None:
@@ -196,9 +306,51 @@ def test_text_is_shown_from_its_first_letter() -> None:
     assert read(answer(400, "\ufeffXerxes".encode())).detail == "Xerxes"
 
 
-def test_text_that_is_declared_to_be_html_is_a_web_page() -> None:
-    assert type(error_of(answer(200, b"Welcome", Content_Type="Text/HTML"))) is LuccaAccessError
-    assert type(error_of(answer(200, b"{}", Content_Type="application/xhtml+xml"))) is LuccaAccessError
+def test_text_that_is_declared_to_be_html_is_a_web_page_and_json_is_not() -> None:
+    for kind in ("Text/HTML", "application/xhtml+xml; charset=utf-8"):
+        assert read(answer(404, b"Welcome", Content_Type=kind)).is_html
+        assert not read(answer(404, b"{}", Content_Type=kind)).is_html
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        (
+            "https://new.ilucca.net/login?token=secret",
+            "It leads to the host 'new.ilucca.net': has the tenant been renamed?",
+        ),
+        ("//jane:hunter2@new.test:8443/secret", "It leads to the host 'new.test': has the tenant been renamed?"),
+        ("https://" + "a" * 500 + "/secret", "It leads to the host '" + "a" * 100 + "…': has the tenant been renamed?"),
+        (f"https://{KEY[:9]}+x.test", None),
+        ("https://a\tb\x1b[31m.test/", None),
+        ("/login?secret", "Check the connection's Tenant (host) and API key (password)."),
+        ("https://[secret", "Check the connection's Tenant (host) and API key (password)."),
+        ("", "Check the connection's Tenant (host) and API key (password)."),
+    ],
+)
+def test_of_a_redirect_the_host_alone_is_named(location: str, words: str | None) -> None:
+    message = message_of(answer(308, Location=location))
+    assert words is None or words in message
+    assert "secret" not in message
+    assert "hunter2" not in message
+
+
+def test_the_ids_of_an_answer_are_shown_for_a_support_ticket() -> None:
+    error = error_of(answer(500, X_Correlation_ID="abc", CF_RAY="8f-CDG"))
+    assert error is not None
+    assert (error.server_correlation_id, error.cf_ray) == ("abc", "8f-CDG")
+    assert str(error).endswith(f"{DOUBT} (lucca_correlation_id 1-2-3, X-Correlation-ID abc, CF-RAY 8f-CDG)")
+
+
+def test_an_id_that_the_server_only_repeats_is_shown_once() -> None:
+    assert str(error_of(answer(409, X_Correlation_ID="1-2-3"))).count("1-2-3") == 1
+
+
+def test_ids_are_short_on_one_line_and_without_the_key() -> None:
+    error = error_of(answer(409, X_Correlation_ID="a\x1b[31m\x85" + "x" * 9000, CF_RAY=f"{'x' * 95}{KEY}"))
+    assert error is not None
+    assert error.server_correlation_id == "a [31m " + "x" * 93 + "…"
+    assert error.cf_ray == "x" * 95 + "***"
 
 
 def test_an_empty_answer_is_no_web_page_whatever_its_type() -> None:
@@ -209,7 +361,7 @@ def test_problem_details_are_kept_and_told() -> None:
     error = error_of(answer(400, json.dumps(PROBLEM).encode(), Content_Type="application/problem+json"))
     assert error is not None
     assert (error.title, error.detail, error.errors) == (PROBLEM["title"], PROBLEM["detail"], PROBLEM["errors"])
-    assert str(error) == (
+    assert error.message == (
         "Closing purchase 12 at https://acme.test: Lucca answered 400 (Cannot be closed – 2 invoices are open) "
         "[date: too early, on a Sunday; comment: too long]. Lucca will not do this as things are."
     )
@@ -230,7 +382,8 @@ def test_problem_details_are_kept_and_told() -> None:
         ({"errors": {"date": "no"}}, None, None, {"date": ["no"]}),
         ({"errors": {"date": [1, None, "", {"a": 1}]}}, None, None, {"date": ["1", "{'a': 1}"]}),
         ({"errors": {"date": []}}, None, None, {}),
-        ({"errors": {"date": json.loads("[" * 90 + "]" * 90)}}, None, None, {"date": ["[[[[[[[...]]]]]]]"]}),
+        ({"errors": {"date": json.loads("[" * 90 + "]" * 90)}}, None, None, {"date": ["[" * 89 + "]" * 89]}),
+        ({"Errors": {"date": ["no"]}}, None, None, {"date": ["no"]}),
         ({"errors": None}, None, None, {}),
         ({"errors": []}, None, None, {}),
         ({}, None, None, {}),
@@ -303,18 +456,20 @@ def test_an_answer_that_cannot_be_unpacked_is_no_clear_yes() -> None:
     assert type(error_of(answer(404, b"not gzip at all", Content_Encoding="gzip"))) is LuccaNotFoundError
 
 
-class OldResponse(HTTPResponse):
-    """An answer of urllib3 before 2.2."""
+@pytest.mark.parametrize("encoding", ["gzip", "GZip", "x-gzip", "deflate"])
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"id": 12, "title": "' + bytes(range(97, 123)) * 50 + b'"}'])
+def test_only_a_packed_answer_that_is_whole_is_a_clear_yes(encoding: str, body: bytes) -> None:
+    packed = zlib.compress(body) if encoding == "deflate" else gzip.compress(body)
+    assert error_of(answer(200, packed, Content_Encoding=encoding)) is None
+    for length in range(1, len(packed)):
+        assert type(error_of(answer(200, packed[:length], Content_Encoding=encoding))) is LuccaInDoubtError, length
+    assert type(error_of(answer(200, packed + b"x", Content_Encoding=encoding))) is LuccaInDoubtError
+    damaged = packed[:-5] + bytes([packed[-5] ^ 1]) + packed[-4:]
+    assert type(error_of(answer(200, damaged, Content_Encoding=encoding))) is LuccaInDoubtError
 
-    @property
-    def read1(self) -> Any:  # type: ignore[override]
-        raise AttributeError
 
-
-def test_an_answer_of_an_older_urllib3_is_read_too() -> None:
-    response = answer(200)
-    response.raw = OldResponse(io.BytesIO(b'{"id": 12}'), preload_content=False)
-    assert read(response).value == {"id": 12}
+def test_nothing_is_a_clear_yes_although_it_is_said_to_be_packed() -> None:
+    assert error_of(answer(200, b"", Content_Encoding="gzip")) is None
 
 
 def test_a_good_answer_is_returned_as_it_is() -> None:
@@ -374,6 +529,29 @@ def test_a_key_is_blotted_out_of_all_problem_details() -> None:
     assert "b5c1" not in f"{error} {error!r} {vars(error)}"
 
 
+@pytest.mark.parametrize("length", [8, 36, 200, 400])
+def test_a_key_is_blotted_out_before_anything_is_shortened(length: int) -> None:
+    key = ("3f2a9c1e-7b44-4d0f-9a56-1b2c3d4e5f60" * 12)[:length]
+    for before in range(0, 320, 7):
+        say = "z" * before + key + "z" * 40
+        nested: Any = {"a": [{"b": say}, say], say: say}
+        for errors in (nested, [nested], {"date": nested}, {"date": [nested, [nested]]}, {say: nested}, say):
+            error = error_of(answer(400, json.dumps({"title": say, "errors": errors}).encode()), secret=key)
+            assert error is not None
+            shown = f"{error} {error.errors} {error.title}"
+            assert not [part for part in range(len(key) - 7) if key[part : part + 8] in shown]
+
+
+def test_what_is_nested_too_deep_to_be_written_out_is_left_out() -> None:
+    deep = b'{"errors": {"date": [' + b"[" * 500 + b"]" * 500 + b"]}}"
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 400)
+    try:
+        assert type(error_of(answer(400, deep))) is LuccaRefusedError
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def test_a_word_that_ends_as_the_key_begins_is_left_as_it_is() -> None:
     error = error_of(answer(400, json.dumps({"title": f"Grab {KEY[:3]}"}).encode()))
     assert error is not None
@@ -410,43 +588,49 @@ def test_a_key_that_was_cut_off_in_the_middle_is_blotted_out_too(length: int) ->
         (200, {}, False),
         (205, {}, False),
         (200, {"Transfer_Encoding": "chunked"}, True),
-        (200, {"Connection": "Close"}, True),
+        (200, {"Transfer_Encoding": "Chunked"}, True),
+        (200, {"Transfer_Encoding": "gzip, chunked"}, False),
+        (200, {"Transfer_Encoding": "identity"}, False),
+        (200, {"Content_Length": "0"}, True),
+        (200, {"Content_Length": ""}, False),
+        (200, {"Content_Length": "zero"}, False),
+        (200, {"Content_Length": "-1"}, False),
+        (200, {"Connection": "Close"}, False),
         (200, {"Connection": "keep-alive"}, False),
     ],
 )
 def test_an_answer_says_how_it_ends_or_may_have_broken_off(
     status: int, headers: dict[str, str], complete: bool
 ) -> None:
-    response = answer(status, **headers)
+    response = answer(status)
+    del response.headers["Content-Length"]
+    response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
+    assert read(response).complete is complete
+
+
+@pytest.mark.parametrize(
+    ("body", "complete"), [(b"{}", True), (b"[]", True), (b"12", False), (b"", False), (b"OK", False), (b"[1", False)]
+)
+def test_what_ends_with_its_connection_is_whole_only_if_it_says_so_itself(body: bytes, complete: bool) -> None:
+    response = answer(200, body, Connection="close")
     del response.headers["Content-Length"]
     assert read(response).complete is complete
 
 
 @pytest.mark.parametrize(("length", "complete"), [(1000, True), (1001, False)])
-def test_a_body_without_a_length_is_read_up_to_a_limit(
-    length: int, complete: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lucca_provider.hooks._answers.MAX_BODY", 1000)
-    response = answer(200, Connection="close")
-    response.raw = HTTPResponse(io.BytesIO(b" " * length), preload_content=False)
-    assert read(response).complete is complete
-
-
-def test_a_body_shorter_than_it_said_is_no_clear_yes_whatever_urllib3_thinks_of_it() -> None:
-    for said, kind in (("5", LuccaInDoubtError), ("2", type(None))):
-        response = answer(200, Content_Length=said)
-        response.raw = HTTPResponse(
-            io.BytesIO(b"{}"), headers={"Content-Length": said}, preload_content=False, enforce_content_length=False
-        )
-        assert type(error_of(response)) is kind
+def test_a_body_is_read_up_to_a_limit(length: int, complete: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lucca_provider.hooks._body.MAX_BODY", 1000)
+    assert read(answer(200, b" " * length)).complete is complete
+    assert read(answer(200, gzip.compress(b" " * length), Content_Encoding="gzip")).complete is complete
 
 
 # -- no answer ------------------------------------------------------------------------------------------------------
 
 
-def explain(failure: Any) -> LuccaError:
-    error = explain_failure(failure, around=None, what="Closing purchase 12", doubt=DOUBT, secret=KEY, purchase_id=12)
+def explain(failure: Any, *, began: bool = False) -> LuccaError:
+    error = explain_failure(failure, ASKED, Show(KEY), began=began)
     assert error.purchase_id == 12
+    assert error.correlation_id == "1-2-3"
     assert error.status is None
     assert str(error).isprintable()
     return error
@@ -456,61 +640,74 @@ def _wrapped(kind: type[Exception], reason: Exception) -> Exception:
     return kind(MaxRetryError(None, "/", reason))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("failure", "kind"),
-    [
-        (_wrapped(requests.ConnectTimeout, ConnectTimeoutError("timed out")), LuccaNotSentError),
-        (_wrapped(requests.exceptions.ProxyError, ProxyError("x", ConnectTimeoutError("no"))), LuccaNotSentError),
-        (
-            _wrapped(requests.exceptions.ProxyError, ProxyError("x", OSError("Tunnel connection failed: 407"))),
-            LuccaNotSentError,
-        ),
-        # What urllib3 1.26 says of a proxy that hung up after it took the request.
-        (
-            _wrapped(requests.exceptions.ProxyError, ProxyError("x", ConnectionResetError("reset"))),
-            LuccaInDoubtError,
-        ),
-        (requests.ReadTimeout("timed out"), LuccaInDoubtError),
-        (requests.ConnectionError("broken"), LuccaInDoubtError),
-        (requests.ConnectionError(), LuccaInDoubtError),
-        (_wrapped(requests.ConnectionError, None), LuccaInDoubtError),  # type: ignore[arg-type]
-        (requests.exceptions.SSLError("hostname '127.0.0.1' doesn't match 'localhost'"), LuccaAccessError),
-        (requests.exceptions.InvalidURL("no"), LuccaAccessError),
-        (requests.exceptions.InvalidProxyURL("no"), LuccaAccessError),
-        (requests.exceptions.InvalidHeader("no"), LuccaAccessError),
-        (LocationParseError("no"), LuccaAccessError),
-        (OSError("Could not find a suitable TLS CA certificate bundle"), LuccaAccessError),
-    ],
-)
-def test_a_failure_is_taken_for_not_sent_only_where_that_is_certain(failure: Exception, kind: type[LuccaError]) -> None:
+UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
+FAILURES = [
+    (_wrapped(requests.ConnectTimeout, ConnectTimeoutError("timed out")), LuccaNotSentError),
+    (_wrapped(requests.exceptions.ProxyError, ProxyError("x", ConnectTimeoutError("no"))), LuccaNotSentError),
+    (_wrapped(requests.exceptions.ProxyError, ProxyError("x", OSError("Tunnel: 407"))), LuccaNotSentError),
+    (_wrapped(requests.exceptions.ProxyError, ProxyError("x", ConnectionResetError("reset"))), LuccaNotSentError),
+    (requests.ReadTimeout("timed out"), LuccaNotSentError),
+    (requests.ConnectionError(), LuccaNotSentError),
+    (_wrapped(requests.exceptions.SSLError, SSLError(UNTRUSTED)), LuccaAccessError),
+    (_wrapped(requests.exceptions.ProxyError, ProxyError("x", SSLError(UNTRUSTED))), LuccaAccessError),
+    (_wrapped(requests.exceptions.SSLError, SSLError(CertificateError("no match"))), LuccaAccessError),
+    # What a server may write decides nothing.
+    (requests.ConnectionError("certificate verify failed"), LuccaNotSentError),
+    (requests.ConnectionError("hostname 'a' doesn't match 'b'"), LuccaNotSentError),
+    (requests.exceptions.InvalidURL("no"), LuccaAccessError),
+    (requests.exceptions.InvalidProxyURL("no"), LuccaAccessError),
+    (requests.exceptions.InvalidHeader("two lengths"), LuccaAccessError),
+    (LocationParseError("no"), LuccaAccessError),
+    (OSError("Could not find a suitable TLS CA certificate bundle"), LuccaAccessError),
+    (ValueError("no"), LuccaAccessError),
+]
+
+
+@pytest.mark.parametrize(("failure", "kind"), FAILURES)
+def test_a_failure_means_not_sent_only_if_nothing_began_to_go_out(failure: Exception, kind: type[LuccaError]) -> None:
     error = explain(failure)
     assert type(error) is kind
-    assert ("Nothing was sent" in str(error)) is (kind is not LuccaInDoubtError)
+    assert "Nothing was sent" in str(error)
+    error = explain(failure, began=True)
+    assert type(error) is LuccaInDoubtError
+    assert "Nothing was sent" not in str(error)
 
 
 @pytest.mark.parametrize(
-    ("failure", "message"),
+    ("failure", "began", "message"),
     [
         (
-            requests.exceptions.SSLError("certificate verify failed"),
-            "the server's certificate is not trusted (SSLError: certificate verify failed). Nothing was sent; check "
-            "the connection's Host and the worker's CA certificates.",
+            requests.exceptions.SSLError(UNTRUSTED),
+            False,
+            "the server's certificate is not trusted (SSLError: certificate verify failed). Nothing was "
+            "sent; check the connection's Tenant (host) and the worker's CA certificates.",
         ),
         (
             requests.exceptions.InvalidURL("no"),
-            "the request cannot be made (InvalidURL: no). Nothing was sent; check the connection's Host and the "
-            "worker's proxy and CA settings.",
+            False,
+            "the request cannot be made (InvalidURL: no). Nothing was sent; check the connection's Tenant (host) and "
+            "the worker's proxy and CA settings.",
         ),
         (
             _wrapped(requests.ConnectTimeout, ConnectTimeoutError("timed out")),
-            "no connection (ConnectTimeout: timed out). Nothing was sent; check the connection's Host and the network.",
+            False,
+            "no connection (ConnectTimeout: timed out). Nothing was sent; check the connection's Tenant (host) and the "
+            "network.",
         ),
-        (requests.ReadTimeout("timed out"), f"no answer (ReadTimeout: timed out). {DOUBT}"),
-        (requests.ConnectionError(), f"no answer (ConnectionError:). {DOUBT}"),
+        (requests.ReadTimeout("timed out"), True, f"no answer (ReadTimeout: timed out). {DOUBT}"),
+        (requests.ConnectionError(), True, f"no answer (ConnectionError:). {DOUBT}"),
     ],
 )
-def test_a_failure_is_said_with_its_cause_and_what_to_do(failure: Exception, message: str) -> None:
-    assert str(explain(failure)) == f"Closing purchase 12: {message}"
+def test_a_failure_is_said_with_its_cause_and_what_to_do(failure: Exception, began: bool, message: str) -> None:
+    assert explain(failure, began=began).message == f"{ASKED.what}: {message}"
+
+
+def test_failures_that_hold_each_other_end() -> None:
+    first, second = requests.ConnectionError(), requests.ConnectionError()
+    first.args, second.args = (second,), (first,)
+    with pytest.raises(RecursionError):
+        str(first)
+    assert [next(_causes(first)) is first, len(list(_causes(first)))] == [True, MAX_CAUSES]
 
 
 def test_a_key_in_a_failure_is_blotted_out() -> None:
@@ -526,6 +723,8 @@ def test_objects_in_a_failure_are_left_out() -> None:
 def test_no_body_breaks_anything(body: bytes, status: int, is_json: bool) -> None:
     error = error_of(answer(status, body, Content_Type="application/json" if is_json else "text/plain"))
     assert (error is None) <= (status == 200)
+    if error is None and body.strip():
+        json.loads(body)
 
 
 NAMES = st.text(max_size=5) | st.sampled_from(["errors", "title", "detail"])

@@ -1,4 +1,4 @@
-"""How long to wait, and what the session of one tenant is made of."""
+"""What the headers of an answer say of times: how long to wait, and when a call goes away."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lucca_provider.hooks._session import MAX_BACKOFF, MAX_RETRY_AFTER, TransportRetry, read_retry_after
+from lucca_provider.hooks._deprecation import describe_deprecation
+from lucca_provider.hooks._session import read_retry_after
+from lucca_provider.hooks._words import Show
 
 
 @pytest.mark.parametrize(
@@ -104,42 +106,36 @@ def test_no_retry_after_breaks_anything(header: str) -> None:
     assert seconds is None or seconds >= 0
 
 
+# -- deprecation ----------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    ("header", "wait"),
-    [("3", 3.0), ("86400", MAX_RETRY_AFTER), ("soon", MAX_RETRY_AFTER), ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0)],
+    ("headers", "words"),
+    [
+        ({}, None),
+        ({"Deprecation": "@1688169599"}, "is deprecated since 2023-06-30"),
+        ({"Deprecation": "Sun, 06 Nov 1994 08:49:37 GMT"}, "is deprecated since 1994-11-06"),
+        ({"Deprecation": "true"}, "is deprecated"),
+        ({"Deprecation": "?1"}, "is deprecated"),
+        ({"Deprecation": "false"}, None),
+        ({"Deprecation": "?0", "Sunset": "Sun, 06 Nov 1994 08:49:37 GMT"}, "is deprecated and goes away on 1994-11-06"),
+        (
+            {"Deprecation": "@1688169599", "Sunset": "Wed, 31 Mar 2027 23:59:59 GMT"},
+            "is deprecated since 2023-06-30 and goes away on 2027-03-31",
+        ),
+        ({"Sunset": "next\x1b[31m year"}, "is deprecated and goes away on next [31m year"),
+        ({"Sunset": "@99999999999"}, "is deprecated and goes away on 5138-11-16"),
+        ({"Sunset": "x" * 9000}, f"is deprecated and goes away on {'x' * 60}…"),
+        ({"Deprecation": "a-key-it-is"}, "is deprecated since ***-it-is"),
+    ],
 )
-def test_a_transport_retry_never_waits_longer_than_a_window(header: str, wait: float) -> None:
-    assert TransportRetry.times(3).parse_retry_after(header) == wait
-    assert MAX_RETRY_AFTER == 60.0
+def test_a_deprecation_is_told_with_its_dates(headers: dict[str, str], words: str | None) -> None:
+    assert describe_deprecation(headers, Show("a-key")) == words
 
 
-def test_the_wait_between_two_tries_to_connect_is_capped() -> None:
-    retry = TransportRetry.times(50)
-    waits = []
-    for _ in range(20):
-        retry = retry.increment("POST", "/", error=_refused())
-        waits.append(retry.get_backoff_time())
-    assert waits[:4] == [0, 1.0, 2.0, 4.0]
-    assert waits[4:] == [MAX_BACKOFF] * 16
-
-
-def test_only_a_failed_connect_and_a_429_are_tried_again_and_each_as_often_as_asked() -> None:
-    retry = TransportRetry.times(3)
-    assert (retry.total, retry.connect, retry.status) == (3, 3, 3)
-    assert (retry.read, retry.redirect, retry.other) == (False, False, 0)
-    assert (retry.raise_on_status, retry.raise_on_redirect) == (False, False)
-
-
-@pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("has_retry_after", [True, False])
-@pytest.mark.parametrize("retries", [1, 3])
-def test_429_is_the_only_answer_that_is_tried_again(method: str, has_retry_after: bool, retries: int) -> None:
-    retry = TransportRetry.times(retries)
-    again = [status for status in range(100, 1000) if retry.is_retry(method, status, has_retry_after)]
-    assert again == [429]
-
-
-def _refused() -> Exception:
-    from urllib3.exceptions import ConnectTimeoutError
-
-    return ConnectTimeoutError("refused")
+@given(st.text(), st.text())
+def test_no_deprecation_breaks_anything(since: str, until: str) -> None:
+    words = describe_deprecation({"Deprecation": since, "Sunset": until}, Show("a-key"))
+    assert words is not None
+    assert words.isprintable()
+    assert len(words) < 200

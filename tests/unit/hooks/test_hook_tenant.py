@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pickle
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -117,48 +118,57 @@ def test_anything_else_in_host_is_refused(host: str | None, problem: str | None)
         assert read(host).base_url == "https://acme.ilucca.net"
         return
     message = refuse(host)
-    assert message.startswith("Connection 'lucca_acme': Host ")
+    assert message.startswith("Connection 'lucca_acme': Tenant (host) ")
     assert problem in message
 
 
 @pytest.mark.parametrize(
     ("host", "fields", "message"),
     [
-        (None, {}, "Host is empty; give the tenant, such as acme.ilucca.net"),
-        ("a b", {}, "Host 'a b' contains white space; remove it"),
-        ("a@b", {}, "Host contains user info (something before an @) or a key; give the host name alone"),
-        ("a/b", {}, "Host 'a/b' has a path, a query or a fragment; give the host name alone"),
-        ("a..b", {}, "Host 'a..b' is not a host name"),
-        ("a:x", {}, "Host 'a:x' is not a host name (Port could not be cast to integer value as 'x')"),
-        ("a", {"schema": "ftp"}, "Schema 'ftp' is neither https nor http; leave it empty for https"),
-        ("http://a", {"schema": "https"}, "Schema is 'https', but Host starts with http://; leave one of them out"),
-        ("a:81", {"port": 82}, "Port is 82, but Host ends with :81; leave one of them out"),
+        (None, {}, "Tenant (host) is empty; give the tenant, such as acme.ilucca.net"),
+        ("a b", {}, "Tenant (host) 'a b' contains white space; remove it"),
+        ("a@b", {}, "Tenant (host) contains user info (something before an @) or a key; give the host name alone"),
+        ("a/b", {}, "Tenant (host) 'a/b' has a path, a query or a fragment; give the host name alone"),
+        ("a..b", {}, "Tenant (host) 'a..b' is not a host name"),
+        ("a:x", {}, "Tenant (host) 'a:x' is not a host name (Port could not be cast to integer value as 'x')"),
+        ("a", {"schema": "ftp"}, "Schema (https or http) 'ftp' is neither https nor http; leave it empty for https"),
+        (
+            "http://a",
+            {"schema": "https"},
+            "Schema (https or http) is 'https', but Tenant (host) starts with http://; leave one of them out",
+        ),
+        ("a:81", {"port": 82}, "Port is 82, but Tenant (host) ends with :81; leave one of them out"),
         ("a", {"port": 65536}, "Port 65536 is not from 1 to 65535"),
         (
             "http://a",
             {},
-            "Schema http would send the API key in clear text; use https, or, for a test server only, set the extra "
-            "allow_insecure_http to true",
+            "Schema (https or http) http would send the API key in clear text; use https, or, for a test server only, "
+            "set the extra allow_insecure_http to true",
         ),
-        ("a", {"password": ""}, "Password is empty; it must hold the API key of Lucca"),
+        ("a", {"password": ""}, "API key (password) is empty; it must hold the API key of Lucca"),
         (
             "a",
             {"password": "x y"},
-            "Password contains white space, a control character or a letter outside ASCII; paste the API key alone",
+            "API key (password) contains white space, a control character or a letter outside ASCII; paste the API "
+            "key alone",
         ),
         (
             "a",
             {"extra": {"requests_per_minute": "x"}},
-            "extra requests_per_minute 'x' is not a whole number from 1 to 1000000",
+            "Requests per minute (extra requests_per_minute) 'x' is not a whole number from 1 to 1000000",
         ),
-        ("a", {"extra": {"timeout": "x"}}, "extra timeout 'x' is not a number of seconds above 0 and up to 3600"),
+        (
+            "a",
+            {"extra": {"timeout": "x"}},
+            "Time-out in seconds (extra timeout) 'x' is not a number of seconds above 0 and up to 3600",
+        ),
         (
             "http://a",
             {"extra": {"allow_insecure_http": "on"}},
-            "extra allow_insecure_http 'on' is neither true nor false",
+            "Allow http (extra allow_insecure_http) 'on' is neither true nor false",
         ),
-        ("a" * 99, {}, f"Host '{'a' * 99}… is not a host name"),
-        ("a" * 98, {}, f"Host '{'a' * 98}' is not a host name"),
+        ("a" * 99, {}, f"Tenant (host) '{'a' * 99}… is not a host name"),
+        ("a" * 98, {}, f"Tenant (host) '{'a' * 98}' is not a host name"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do(host: str | None, fields: dict[str, Any], message: str) -> None:
@@ -200,12 +210,16 @@ def test_a_very_long_host_does_not_make_a_very_long_message() -> None:
 @pytest.mark.parametrize(
     ("host", "fields", "problem"),
     [
-        ("acme.ilucca.net", {"schema": "ftp"}, "Schema 'ftp' is neither https nor http"),
-        ("ftp://acme.ilucca.net", {}, "Schema 'ftp' is neither https nor http"),
-        ("://acme.ilucca.net", {}, "Schema '' is neither https nor http"),
-        ("https://http://acme.ilucca.net", {}, "Schema 'https://http' is neither"),
-        ("http://127.0.0.1", {"schema": "https"}, "Schema is 'https', but Host starts with http://"),
-        ("acme.ilucca.net:8443", {"port": 443}, "Port is 443, but Host ends with :8443"),
+        ("acme.ilucca.net", {"schema": "ftp"}, "Schema (https or http) 'ftp' is neither https nor http"),
+        ("ftp://acme.ilucca.net", {}, "Schema (https or http) 'ftp' is neither https nor http"),
+        ("://acme.ilucca.net", {}, "Schema (https or http) '' is neither https nor http"),
+        ("https://http://acme.ilucca.net", {}, "Schema (https or http) 'https://http' is neither"),
+        (
+            "http://127.0.0.1",
+            {"schema": "https"},
+            "Schema (https or http) is 'https', but Tenant (host) starts with http://",
+        ),
+        ("acme.ilucca.net:8443", {"port": 443}, "Port is 443, but Tenant (host) ends with :8443"),
         ("acme.ilucca.net", {"port": 0}, "Port 0 is not from 1 to 65535"),
         ("acme.ilucca.net:0", {}, "Port 0 is not from 1 to 65535"),
         ("acme.ilucca.net", {"port": -1}, "Port -1 is not from 1 to 65535"),
@@ -229,7 +243,7 @@ def test_schema_and_port_are_checked(host: str, fields: dict[str, Any], problem:
     ],
 )
 def test_http_is_refused_unless_the_host_is_this_machine_or_it_is_allowed(host: str) -> None:
-    assert "Schema http would send the API key in clear text" in refuse(host, schema="http")
+    assert "Schema (https or http) http would send the API key in clear text" in refuse(host, schema="http")
     assert "allow_insecure_http" in refuse(host, schema="http", extra={"allow_insecure_http": False})
     allowed = read(host, schema="http", extra={"allow_insecure_http": True})
     assert allowed.base_url.startswith("http://")
@@ -252,7 +266,7 @@ def test_a_key_as_people_paste_it(password: str, key: str) -> None:
 
 @pytest.mark.parametrize("password", [None, "", "lucca application=", "lucca application= "])
 def test_a_missing_key_is_refused(password: str | None) -> None:
-    assert "Password is empty" in refuse(password=password)
+    assert "API key (password) is empty" in refuse(password=password)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +290,7 @@ def test_a_missing_key_is_refused(password: str | None) -> None:
     ],
 )
 def test_a_key_that_cannot_be_one_is_refused_and_not_shown(password: str) -> None:
-    with pytest.raises(LuccaConfigurationError, match="Password contains white space") as caught:
+    with pytest.raises(LuccaConfigurationError, match=r"API key \(password\) contains white space") as caught:
         read(password=password)
     assert "hunter2" not in str(caught.value)
     frame = caught.value.__traceback__
@@ -310,7 +324,8 @@ def test_numbers_of_extras_may_be_text_as_in_the_uri_form(name: str, default: fl
 )
 def test_any_other_value_is_refused_by_name(name: str, value: Any) -> None:
     message = refuse(extra={name: value})
-    assert message.startswith(f"Connection 'lucca_acme': extra {name} ")
+    assert message.startswith("Connection 'lucca_acme': ")
+    assert f"extra {name}" in message
     assert len(message) < 300
 
 
@@ -353,15 +368,81 @@ def test_allow_insecure_http_is_never_guessed(value: Any) -> None:
     assert "extra allow_insecure_http" in refuse("acme.test", schema="http", extra={"allow_insecure_http": value})
 
 
-@pytest.mark.parametrize("extra", ["[1]", "5", '"text"'])
-def test_an_extra_that_is_no_object_is_refused(extra: str) -> None:
-    class Stored:
-        conn_id = "lucca_acme"
-        host, port, schema, password = "acme.ilucca.net", None, None, KEY
-        extra_dejson = json.loads(extra)
+def stored(extra: str | None) -> Any:
+    """Make what any secrets backend may hand over: the extra as it stands there."""
+    return SimpleNamespace(
+        conn_id="lucca_acme", host="acme.ilucca.net", port=None, schema=None, password=KEY, extra=extra
+    )
 
-    with pytest.raises(LuccaConfigurationError, match="'lucca_acme': Extra must be a JSON object"):
-        Tenant.from_connection(Stored())
+
+@pytest.mark.parametrize(
+    ("extra", "problem"),
+    [
+        ('{"requests_per_minute": 2,}', "is not valid JSON (line 1, column 27)"),
+        ("{'requests_per_minute': 2}", "is not valid JSON (line 1, column 2)"),
+        ("requests_per_minute=2", "is not valid JSON (line 1, column 1)"),
+        ('{"timeout": 5', "is not valid JSON (line 1, column 14)"),
+        (" ", "is not valid JSON (line 1, column 2)"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("[1]", "is JSON, but no object; write it as {…}"),
+        ('[["timeout", 5]]', "is JSON, but no object; write it as {…}"),
+        ("5", "is JSON, but no object; write it as {…}"),
+        ("null", "is JSON, but no object; write it as {…}"),
+        ('"{\\"timeout\\": 5}"', "is JSON, but no object; write it as {…}"),
+    ],
+)
+def test_an_extra_that_is_no_json_object_is_refused_and_not_shown(extra: str, problem: str) -> None:
+    with pytest.raises(LuccaConfigurationError) as caught:
+        Tenant.from_connection(stored(extra))
+    assert str(caught.value) == f"Connection 'lucca_acme': Extra {problem}."
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("extra", [None, "", "{}"])
+def test_an_extra_may_be_left_out(extra: str | None) -> None:
+    assert Tenant.from_connection(stored(extra)).requests_per_minute == 45
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("requests_per_minut", "requests_per_minute"),
+        ("request_per_minute", "requests_per_minute"),
+        ("requests_per_min", "requests_per_minute"),
+        ("requests-per-minute", "requests_per_minute"),
+        ("requestsPerMinute", "requests_per_minute"),
+        ("Requests per minute", "requests_per_minute"),
+        ("REQUESTS_PER_MINUTE", "requests_per_minute"),
+        (" requests_per_minute", "requests_per_minute"),
+        ("extra__lucca__requests_per_minute", "requests_per_minute"),
+        ("time_out", "timeout"),
+        ("timeouts", "timeout"),
+        ("Timeout", "timeout"),
+        ("allow_insecure_https", "allow_insecure_http"),
+        ("allow-insecure-http", "allow_insecure_http"),
+        ("window_second", "window_seconds"),
+        ("requests_per_minute\x1b[31m" + "x" * 3, "requests_per_minute"),
+    ],
+)
+def test_a_name_that_is_close_to_one_of_ours_is_refused(name: str, meant: str) -> None:
+    message = refuse(extra={name: 2})
+    assert message.startswith("Connection 'lucca_acme': Extra has ")
+    assert message.endswith(f", which is close to {meant}; correct the name.")
+    assert message.isprintable()
+
+
+def test_extras_of_others_are_allowed_masked_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    masked: list[Any] = []
+    names = ["verify", "read_timeout", "proxies", "headers", "team", "cost_center", "x" * 9000, "a\x1b[31mb", ""]
+    extra = {name: f"s3cret-{number}" for number, name in enumerate(names)} | {"timeout": 5}
+    for _ in range(3):
+        assert Tenant.from_connection(stored(json.dumps(extra)), mask=masked.append).timeout == 5.0
+    assert len(caplog.records) == len(names)
+    assert "'verify'" in caplog.text
+    assert "s3cret" not in caplog.text
+    assert all(record.getMessage().isprintable() and len(record.getMessage()) < 300 for record in caplog.records)
+    assert masked[:2] == [extra, KEY]
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_documents_since_is_sent_as_a_filter_and_what_it_hides_is_never_closable
         ({"purchase_ids": None}, "purchase_ids is None: the upstream task returned nothing"),
         ({"purchase_ids": "None"}, "purchase_ids is the text 'None'"),
         ({"purchase_ids": [1, True]}, "item 2: True is a boolean"),
-        ({"purchase_ids": {"closable": [], "blocked": []}}, "Pass the ids alone, such as one of its values"),
+        ({"purchase_ids": {"closable": [], "blocked": []}}, "Pass the ids alone, as a list, such as one of its values"),
         ({"on_blocked": "ignore"}, "on_blocked: 'ignore' is none of 'fail', 'warn' and 'skip'"),
         ({"on_blocked": None}, "on_blocked: None is none of"),
         ({"documents_since": "31/01/2026"}, "documents_since: '31/01/2026' is not a date"),

@@ -90,7 +90,7 @@ def test_the_request_has_only_the_members_that_were_given(lucca, arguments, body
         ({"purchase_ids": None}, "purchase_ids is None: the upstream task returned nothing"),
         ({"purchase_ids": [1, True]}, "item 2: True is a boolean"),
         ({"purchase_ids": [1], "closing_date": "2026-02-30"}, "closing_date: '2026-02-30' is not a day"),
-        ({"purchase_ids": [1], "comment": 5}, "comment: 5 is not text"),
+        ({"purchase_ids": [1], "comment": [5]}, "comment: .5. is not text"),
         ({"purchase_ids": [1], "max_in_flight": 0}, "max_in_flight: 0 is not from 1 to 32"),
         ({"purchase_ids": [1], "max_in_flight": 33}, "max_in_flight: 33 is not from 1 to 32"),
         ({"purchase_ids": [1], "max_in_flight": True}, "max_in_flight: True is not a whole number"),

@@ -155,11 +155,89 @@ def test_a_bad_connection_fails_for_good_naming_it(monkeypatch):
         look(purchase_ids=[1], lucca_conn_id="lucca_acme")
 
 
-@pytest.mark.parametrize("argument", ["soft_fail", "never_fail"])
-def test_a_bad_argument_that_skips_the_task_is_named_all_the_same(lucca, argument):
-    sensor = new_sensor(purchase_ids=None, **{argument: True})
-    with pytest.raises(AirflowSkipException, match=f"{argument} is set to True.\n- purchase_ids is None"):
+def test_a_bad_argument_that_skips_the_task_is_named_all_the_same(lucca):
+    sensor = new_sensor(purchase_ids=None, never_fail=True)
+    with pytest.raises(AirflowSkipException, match=r"never_fail is set to True.\n- purchase_ids is None"):
         sensor.execute(new_context())
+
+
+WRONG = {
+    "ids": ({"purchase_ids": None}, "purchase_ids is None"),
+    "a mapping of ids": ({"purchase_ids": {"101": 3}}, "purchase_ids is a mapping"),
+    "day": ({"documents_since": "yesterday"}, "documents_since: 'yesterday' is not a date"),
+    "states": ({"paid_states": []}, "paid_states is empty"),
+    "interval": ({"poke_interval": 0.1}, "poke_interval: 0.1 s is too short"),
+    "connection": ({"lucca_conn_id": "lucca_http"}, "'lucca_http': Schema"),
+    "no connection": ({"lucca_conn_id": "lucca_nowhere"}, "lucca_nowhere"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize(
+    "more", [{}, {"silent_fail": True, "timeout": 0}, {"mode": "reschedule"}, {"deferrable": True}]
+)
+def test_soft_fail_makes_no_skip_of_what_is_wrong(lucca, airflow_db, monkeypatch, name, more):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_HTTP", "lucca://:some-api-key@acme.ilucca.net/http")
+    wrong, message = WRONG[name]
+    sensor = new_sensor(**{"purchase_ids": [1], "soft_fail": True, **more, **wrong})
+    with pytest.raises(AirflowFailException, match=message):
+        sensor.execute(new_context())
+    assert lucca.requests == []
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_soft_fail_makes_no_skip_of_what_is_wrong_after_a_wait(lucca, airflow_db, monkeypatch, name):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_HTTP", "lucca://:some-api-key@acme.ilucca.net/http")
+    wrong, message = WRONG[name]
+    sensor = new_sensor(**{"purchase_ids": [1], "soft_fail": True, "deferrable": True, **wrong})
+    event = {"status": "success", "progress": str(time.time())}
+    with pytest.raises(AirflowFailException, match=message):
+        sensor.resume_execution("execute_complete", {"event": event}, new_context())
+
+
+def test_soft_fail_makes_no_skip_of_a_wrong_key(lucca, airflow_db, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace("sandbox-key", "another-key"))
+    event = {"status": "success", "progress": str(time.time())}
+    for more in ({}, {"silent_fail": True, "timeout": 0}, {"deferrable": True}):
+        sensor = new_sensor(purchase_ids=[1], soft_fail=True, **more)
+        with pytest.raises(LuccaAccessError):
+            sensor.execute(new_context())
+    with pytest.raises(LuccaAccessError):
+        sensor.resume_execution("execute_complete", {"event": event}, new_context())
+    deferring = new_sensor(purchase_ids=[1], soft_fail=True, silent_fail=True, deferrable=True, timeout=50)
+    late = {"status": "success", "progress": str(time.time() - 51)}
+    with pytest.raises(LuccaAccessError):
+        deferring.resume_execution("execute_complete", {"event": late}, new_context())
+
+
+def test_soft_fail_skips_after_a_time_out_also_after_a_wait(lucca, airflow_db):
+    blocked = lucca.add_purchase(invoices=OPEN)
+    sensor = new_sensor(purchase_ids=[blocked], soft_fail=True, deferrable=True, timeout=50)
+    late = {"status": "success", "progress": str(time.time() - 51)}
+    with pytest.raises(AirflowSkipException):
+        sensor.resume_execution("execute_complete", {"event": late}, new_context())
+    with pytest.raises(AirflowSkipException):
+        new_sensor(purchase_ids=[], soft_fail=True).resume_execution("execute_complete", {"event": late}, new_context())
+
+
+def test_a_cluster_that_prefers_deferring_leaves_a_sensor_with_exponential_backoff_alone(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", "True")
+    assert new_sensor(purchase_ids=[1]).deferrable is True
+    assert new_sensor(purchase_ids=[1], deferrable=False).deferrable is False
+    sensor = new_sensor(purchase_ids=lucca.closable_ids, exponential_backoff=True)
+    assert sensor.deferrable is False
+    assert sensor.execute(new_context()) == lucca.closable_ids
+    # Who asks for both has made a mistake, and is told so.
+    with pytest.raises(AirflowFailException, match="exponential_backoff"):
+        new_sensor(purchase_ids=[1], exponential_backoff=True, deferrable=True).poke(new_context())
+
+
+def test_a_generator_is_there_for_each_poke(lucca):
+    blocked = lucca.add_purchase(invoices=OPEN)
+    sensor = new_sensor(purchase_ids=iter([blocked]))
+    assert not sensor.poke(new_context())
+    lucca.set_purchase(blocked, invoices=PAID)
+    assert sensor.poke(new_context()).xcom_value == [blocked]
 
 
 # -- no clear answer -------------------------------------------------------------------------------------------------

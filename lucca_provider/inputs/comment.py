@@ -1,0 +1,48 @@
+"""The comment of a closing."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+
+from lucca_provider.inputs.errors import InvalidInputError, shown
+
+__all__ = ["parse_comment"]
+
+_SCALARS = (bool, int, float, Decimal, datetime.date, datetime.time)
+
+
+def parse_comment(value: object, *, name: str = "comment", templated: bool = False) -> str | None:
+    """
+    Read a comment.
+
+    :param value: text; or ``None``; or a number, a truth value, a date or a time, of which the text is taken, as Jinja
+        does: rendering to native objects makes them of text
+    :param name: what the argument is called in the error
+    :param templated: whether the value comes from a template or another task, so that an empty one was not meant
+    :return: the text, or ``None``
+    :raises InvalidInputError: for anything else, for a template that found nothing, for one that was not rendered, and
+        for text that is not valid Unicode
+    """
+    if isinstance(value, _SCALARS):
+        value = str(value)
+    if value is not None and not isinstance(value, str):
+        raise InvalidInputError(f"{name}: {shown(value)} is not text. Give a string, or None for no comment.")
+    found = None if value is None else value.strip()
+    if found == "None" or (templated and not found):
+        raise InvalidInputError(
+            f"{name} is {'the text ' * (value is not None)}{shown(value)}: its template found nothing. "
+            "For no comment leave it out."
+        )
+    if value is None:
+        return None
+    if "{{" in value or "{%" in value:
+        raise InvalidInputError(
+            f"{name}: {shown(value)} still holds a template. Airflow renders a template once, and none in what another "
+            "task returned."
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"{name}: {shown(value)} has a character that is not valid Unicode.") from None
+    return value

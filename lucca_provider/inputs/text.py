@@ -1,0 +1,82 @@
+"""Text that a template rendered to a list of ids."""
+
+from __future__ import annotations
+
+import ast
+import io
+import itertools
+import json
+import re
+import tokenize
+from collections.abc import Iterable
+
+from lucca_provider.inputs.errors import InvalidInputError, shown
+
+__all__ = ["read_list"]
+
+
+class _AmbiguousError(Exception):
+    """The text names something twice, or leaves a comma out, so that Python or JSON would drop a value."""
+
+
+def read_list(text: str, name: str) -> object:
+    """
+    Read a JSON or Python list, comma-separated values, or one value.
+
+    :param text: what a template rendered
+    :param name: what the argument is called in the error
+    :return: a list of texts, or what JSON or Python make of it
+    :raises InvalidInputError: if it is none of these, or empty
+    """
+    stripped = text.strip()
+    if stripped in ("None", "null"):
+        raise InvalidInputError(
+            f"{name} is the text {stripped!r}: the upstream task returned nothing. Let it return ids, or [] for none."
+        )
+    if not stripped:
+        raise InvalidInputError(
+            f"{name} is empty text: the template rendered to nothing. For no purchases render an empty list, []."
+        )
+    if re.match(r"Lazy\w*Sequence\(", stripped):
+        raise InvalidInputError(
+            f"{name} is the text {shown(stripped)}, which Airflow renders for what mapped tasks returned. Pass the "
+            f"task's output itself, {name}=find.output, or write "
+            "'{{ ti.xcom_pull(task_ids=\"find\") | sum(start=[]) }}' if each of them returns a list."
+        )
+    if stripped[0] not in "[({":
+        return [part.strip() for part in stripped.split(",")]
+    for read in (_read_json, _read_python):
+        try:
+            return read(stripped)
+        except _AmbiguousError as error:
+            raise InvalidInputError(f"{name}: the text {shown(text)} {error}.") from None
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError):
+            continue
+    raise InvalidInputError(
+        f"{name}: the text {shown(text)} is neither a JSON list, nor comma-separated ids, nor one id. "
+        "With Airflow's XCom, '{{ ti.xcom_pull(task_ids=...) | tojson }}' renders a JSON list."
+    )
+
+
+def _read_json(text: str) -> object:
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _read_python(text: str) -> object:
+    value = ast.literal_eval(text)
+    for node in ast.walk(ast.parse(text, mode="eval")):
+        if isinstance(node, ast.Dict):
+            _unique((ast.dump(key), None) for key in node.keys if key is not None)
+    kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.string.strip()]
+    if (tokenize.STRING, tokenize.STRING) in itertools.pairwise(kinds):
+        raise _AmbiguousError("has two texts without a comma between them")
+    return value
+
+
+def _unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _AmbiguousError("has an object that names a key twice")
+        found[key] = value
+    return found
