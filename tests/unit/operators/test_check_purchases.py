@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from lucca_provider.exceptions import LuccaAccessError, LuccaUnresolvedError
 from lucca_provider.operators.purchases import CheckPurchasesOperator
 from lucca_provider.sandbox import Sandbox
-from tests.unit.operators.test_purchases import TaskInstance
+from tests.unit.airflow_fakes import TaskInstance
 
 OPEN = [{"conformityState": "ToReview", "paymentState": "None", "documentNumber": "F1", "documentDate": "2026-01-31"}]
 PAID = [{"conformityState": "Confirmed", "paymentState": "Paid"}]
