@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,10 +17,10 @@ from airflow.providers.common.compat.sdk import (
 from lucca_provider.checking import Check, Unknown
 from lucca_provider.closing import ClosingRun, Driver, Report, say_problems
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
-from lucca_provider.inputs import InvalidInputError, parse_states
+from lucca_provider.inputs import InvalidInputError
 from lucca_provider.limits import Window
 from lucca_provider.links.lucca import LuccaInvoicesLink
-from lucca_provider.reading.states import KNOWN_STATES
+from lucca_provider.reading.selection import SelectionError, read_selection, select
 from lucca_provider.tasks.checking import read_arguments, say_open
 from lucca_provider.tasks.closing import (
     KILLED,
@@ -287,78 +285,16 @@ class ListPurchasesOperator(BaseOperator):
     def execute(self, context: Context) -> list[Any]:
         """List the purchases."""
         try:
-            states, filters, fields = self._read_arguments()
-            purchases = connect(self.lucca_conn_id).list_purchases(self.query)
-        except InvalidInputError as error:
+            selection = read_selection(
+                states=self.states,
+                filters=self.filters,
+                predicate=self.predicate,
+                fields=self.fields,
+                max_bytes=self.max_bytes,
+            )
+            return select(selection, connect(self.lucca_conn_id).list_purchases(self.query))
+        except (InvalidInputError, SelectionError) as error:
             raise AirflowFailException(str(error)) from error
-        # What is within a field may be another thing in another tenant: only a filter on it could not do without.
-        missing = {*filters, *(name.partition(".")[0] for name in fields or ())}
-        seen: set[str] = set()
-        stateless: list[int] = []
-        found: dict[int, Any] = {}
-        read = 0
-        for purchase in purchases:
-            read += 1
-            missing = {name for name in missing if _field(purchase, name) is _NOTHING}
-            state = purchase.get("state")
-            if not isinstance(state, str):
-                stateless.append(purchase["id"])
-                continue
-            seen.add(state)
-            if state in states and self._is_wanted(purchase, filters):
-                found[purchase["id"]] = purchase["id"] if fields is None else _chosen(purchase, fields)
-            else:
-                found.pop(purchase["id"], None)  # a list that moves while it is read shows some twice
-        _check_names(states - seen if seen else (), missing if read else ())
-        if stateless and not seen:
-            raise AirflowFailException(
-                f"Lucca's list tells no state of any of its {read} purchases, so none can be chosen by state. Take the "
-                "ids from elsewhere; CheckPurchasesOperator and ClosePurchaseOperator ask for each purchase itself."
-            )
-        if stateless:
-            shown = ", ".join(map(str, stateless))
-            self.log.warning("Lucca tells no state of %s purchases, so they are left out: %s", len(stateless), shown)
-        result = list(found.values())
-        self._check_size(result)
-        self.log.info("%s of %s purchases are returned.", len(result), read)
-        return result
-
-    def _read_arguments(self) -> tuple[frozenset[str], Mapping[str, Any], Sequence[str] | None]:
-        if isinstance(self.max_bytes, bool) or not isinstance(self.max_bytes, int) or self.max_bytes < 1:
-            raise InvalidInputError(f"max_bytes: {self.max_bytes!r} is not a number of bytes above 0.")
-        if self.predicate is not None and (not callable(self.predicate) or inspect.iscoroutinefunction(self.predicate)):
-            raise InvalidInputError(
-                f"predicate: {self.predicate!r} is no plain function; give a function of a purchase."
-            )
-        filters = {} if self.filters is None else self.filters
-        if not isinstance(filters, Mapping) or not _are_names(filters):
-            raise InvalidInputError(f"filters: {filters!r} is not a mapping of field names to values.")
-        for name, value in filters.items():
-            if isinstance(value, (list, tuple, set, frozenset)):
-                raise InvalidInputError(
-                    f"filters: {name!r} has several values, {value!r}. Give one; for one of several use predicate."
-                )
-        fields = self.fields
-        if fields is not None and (not isinstance(fields, (list, tuple)) or not _are_names(fields)):
-            raise InvalidInputError(f"fields: {fields!r} is not a list of field names, such as ['title'].")
-        return parse_states(self.states, name="states"), filters, fields
-
-    def _is_wanted(self, purchase: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
-        if not all(_equals(_field(purchase, name), value) for name, value in filters.items()):
-            return False
-        try:
-            return self.predicate is None or bool(self.predicate(purchase))
-        except Exception:
-            self.log.error("predicate: it failed for purchase %s.", purchase["id"])
-            raise
-
-    def _check_size(self, found: Sequence[Any]) -> None:
-        size = len(json.dumps(found).encode())
-        if size > self.max_bytes:
-            raise AirflowFailException(
-                f"{len(found)} purchases make {size} bytes of JSON, more than max_bytes={self.max_bytes}. Choose fewer "
-                "with filters or predicate, name fewer fields, or raise max_bytes if your XCom holds as much."
-            )
 
 
 class CheckPurchasesOperator(BaseOperator):
@@ -430,12 +366,7 @@ class CheckPurchasesOperator(BaseOperator):
         if not arguments.purchase_ids:
             push_result(self, context, Check(closable=[], already_closed=[], blocked=[], unknown=[]))
             raise AirflowSkipException("There are no purchases to check.")
-        self.log.info(
-            "Checking %s purchases at %s (%s). The first two requests tell how many it takes.",
-            len(arguments.purchase_ids),
-            hook.base_url,
-            hook.environment,
-        )
+        self.log.info("Checking %s purchases at %s (%s).", len(arguments.purchase_ids), hook.base_url, hook.environment)
         try:
             check = arguments.check(hook)
         except LuccaError as error:
@@ -450,7 +381,7 @@ class CheckPurchasesOperator(BaseOperator):
         if self.on_blocked == "fail" and lines:
             push_result(self, context, check)
             message = (
-                f"{len(lines)} purchase(s) cannot be closed now, so nothing is passed on. Mend the cause in Lucca and "
+                f"{len(lines)} purchase(s) cannot be closed now, so nothing is passed on. Fix the cause in Lucca and "
                 "clear this task, or pass on the others with on_blocked='warn'."
             )
             error = AirflowFailException if check["blocked"] else LuccaUnresolvedError
@@ -461,49 +392,3 @@ class CheckPurchasesOperator(BaseOperator):
             push_result(self, context, check)
             raise AirflowSkipException(say_listed("None of the purchases can be closed now.", lines))
         return check
-
-
-_NOTHING = object()
-
-
-def _field(purchase: Mapping[str, Any], name: str) -> Any:
-    """Return a field, within others if its name has dots; what is within nothing (``null``) is nothing too."""
-    value: Any = purchase
-    for part in name.split("."):
-        if value is not None:
-            value = value.get(part, _NOTHING) if isinstance(value, Mapping) else _NOTHING
-    return value
-
-
-def _are_names(names: Iterable[object]) -> bool:
-    return all(isinstance(name, str) for name in names)
-
-
-def _check_names(states: Collection[str], fields: Collection[str]) -> None:
-    """
-    Tell a misspelt name from a list that is empty, which would pass for a month with nothing to do.
-
-    :param states: those asked for that no purchase is in
-    :param fields: those asked for that no purchase has
-    """
-    unknown = sorted(set(states) - KNOWN_STATES)
-    if unknown:
-        raise AirflowFailException(
-            f"states: no purchase is in {', '.join(map(repr, unknown))}. Correct the name; "
-            f"Lucca has {', '.join(sorted(KNOWN_STATES))}."
-        )
-    if fields:
-        raise AirflowFailException(
-            f"filters and fields: no purchase has {', '.join(map(repr, sorted(fields)))}. "
-            "Correct the name; a field within another is named with a dot, such as 'supplier.name'."
-        )
-
-
-def _chosen(purchase: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    values = {name: _field(purchase, name) for name in fields}
-    return {"id": purchase["id"]} | {name: None if value is _NOTHING else value for name, value in values.items()}
-
-
-def _equals(actual: object, wanted: object) -> bool:
-    # What a template renders is text.
-    return actual == wanted or (isinstance(wanted, str) and type(actual) is int and str(actual) == wanted)

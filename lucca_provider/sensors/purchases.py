@@ -20,13 +20,15 @@ from airflow.providers.common.compat.sdk import (
 
 from lucca_provider.exceptions import LuccaError, LuccaThrottledError, LuccaUnresolvedError
 from lucca_provider.links.lucca import LuccaInvoicesLink
-from lucca_provider.tasks.checking import read_arguments, say_open
+from lucca_provider.tasks.checking import Arguments, read_arguments, say_open
 from lucca_provider.tasks.common import connect, push_link, say_counts, say_listed
 
 if TYPE_CHECKING:
     import datetime
 
     from airflow.providers.common.compat.sdk import Context, XComArg
+
+    from lucca_provider.hooks.lucca import LuccaHook
 
 __all__ = ["PurchasesClosableSensor"]
 
@@ -164,6 +166,9 @@ class PurchasesClosableSensor(BaseSensorOperator):
         push_link(context, hook)
         if not arguments.purchase_ids:
             raise AirflowSkipException("There are no purchases to wait for.")
+        return self._check(arguments, hook)
+
+    def _check(self, arguments: Arguments, hook: LuccaHook) -> PokeReturnValue:
         try:
             check = arguments.check(hook)
         except LuccaError as error:

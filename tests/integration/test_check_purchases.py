@@ -175,7 +175,7 @@ def test_the_whole_result_of_a_check_is_not_taken_for_ids(lucca, run_dag, logged
         ClosePurchaseOperator(task_id="close", purchase_ids=check.output)
     assert states_of(run_dag(dag)) == {"check": "success", "close": "failed"}
     if AIRFLOW != (3, 0):  # it breaks the lines of an error
-        assert "Pass the ids alone, such as one of its values" in logged()
+        assert "Pass the ids alone, as a list" in logged()
     assert methods(lucca) == {"GET"}
 
 

@@ -43,7 +43,7 @@ ROOMS = {
     "exceptions": (),
     "inputs": (),
     "limits": ("exceptions",),
-    "reading": ("exceptions", "limits"),
+    "reading": ("exceptions", "inputs", "limits"),
     "checking": ("exceptions", "limits", "reading"),
     "closing": ("exceptions", "limits", "reading"),
 }

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from lucca_provider.exceptions import LuccaAccessError, LuccaUnresolvedError
 from lucca_provider.operators.purchases import CheckPurchasesOperator
 from lucca_provider.sandbox import Sandbox
-from tests.unit.operators.test_purchases import TaskInstance
+from tests.unit.airflow_fakes import TaskInstance
 
 OPEN = [{"conformityState": "ToReview", "paymentState": "None", "documentNumber": "F1", "documentDate": "2026-01-31"}]
 PAID = [{"conformityState": "Confirmed", "paymentState": "Paid"}]
@@ -52,7 +52,7 @@ def test_by_default_a_blocked_purchase_fails_the_task_for_good_with_every_reason
     with pytest.raises(AirflowFailException) as raised:
         run(ti, purchase_ids=ids)
     message, *lines = str(raised.value).split("\n- ")
-    assert message.startswith("2 purchase(s) cannot be closed now, so nothing is passed on. Mend the cause in Lucca")
+    assert message.startswith("2 purchase(s) cannot be closed now, so nothing is passed on. Fix the cause in Lucca")
     assert lines == [
         f"purchase {ids[1]}: invoice F1 of 2026-01-31: to review, not paid",
         "purchase 1: not known, Lucca has no such purchase, or this API key may not see it (404)",

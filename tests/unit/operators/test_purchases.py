@@ -17,24 +17,9 @@ from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import ClosePurchaseOperator, _pack, _unpack
 from lucca_provider.sandbox import Sandbox
 from tests.conftest import AIRFLOW
+from tests.unit.airflow_fakes import TaskInstance, fire
 
 KEY = "a-key-that-must-not-be-seen"
-
-
-class TaskInstance:
-    """What the operator uses of Airflow's."""
-
-    def __init__(self, try_number: int = 1, max_tries: int = 2) -> None:
-        self.try_number = try_number
-        self.max_tries = max_tries
-        self.pushed: dict[str, Any] = {}
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.pushed[key] = value
-
-    @property
-    def report(self) -> Any:
-        return self.pushed["return_value"]
 
 
 class Store(dict):
@@ -311,21 +296,6 @@ def test_a_deferrable_task_leaves_the_worker_and_goes_on_where_it_stopped(monkey
         assert result["closed"] == lucca.purchase_ids
         assert lucca.throttled == 0
         assert [lucca.posts(purchase_id) for purchase_id in lucca.purchase_ids] == [1] * 7
-
-
-def fire(trigger: Any) -> Any:
-    """Run a trigger as the triggerer does: built again from what it serializes to."""
-    import asyncio
-    from importlib import import_module
-
-    path, kwargs = trigger.serialize()
-    module, _, name = path.rpartition(".")
-    again = getattr(import_module(module), name)(**kwargs)
-
-    async def first() -> Any:
-        return await anext(again.run())
-
-    return asyncio.run(first()).payload
 
 
 @pytest.mark.parametrize(

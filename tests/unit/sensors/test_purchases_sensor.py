@@ -17,15 +17,15 @@ from lucca_provider.exceptions import LuccaAccessError, LuccaUnresolvedError
 from lucca_provider.sandbox import Sandbox
 from lucca_provider.sensors.purchases import PurchasesClosableSensor
 from lucca_provider.triggers.lucca import LuccaWaitTrigger
-from tests.unit.operators import test_purchases
-from tests.unit.operators.test_purchases import fire
+from tests.unit import airflow_fakes
+from tests.unit.airflow_fakes import fire
 
 OPEN = [{"conformityState": "ToReview", "paymentState": "None", "documentNumber": "F1", "documentDate": "2026-01-31"}]
 PAID = [{"conformityState": "Confirmed", "paymentState": "Paid"}]
 WINDOW = 0.2
 
 
-class TaskInstance(test_purchases.TaskInstance):
+class TaskInstance(airflow_fakes.TaskInstance):
     """What Airflow's sensor uses of it besides."""
 
     dag_id = task_id = run_id = "none"
