@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import csv
 import logging
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+import pendulum
 from airflow.providers.common.compat.sdk import ObjectStoragePath, dag, task
 
 from lucca_provider.closing import describe_report
@@ -44,7 +45,7 @@ def find_problem(row: dict[str, str]) -> str | None:
     dag_id="lucca_close_checked_purchases",
     doc_md=__doc__,
     schedule="0 6 1 * *",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,
     default_args={
@@ -90,7 +91,8 @@ def lucca_close_checked_purchases() -> None:
         task_id="close",
         purchase_ids=checked["good"],
         comment="Checked and closed by Airflow, {{ run_id }}",
-        closing_date="{{ data_interval_end | default(dag_run.run_after) | ds }}",
+        closing_date="{{ (data_interval_end if dag_run.run_type in ['scheduled', 'backfill'] "
+        "else logical_date | default(dag_run.run_after, true)).astimezone(dag.timezone) | ds }}",
     )
     close >> report().as_teardown()
     # [END howto_close_checked_purchases]

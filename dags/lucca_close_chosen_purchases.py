@@ -15,9 +15,10 @@ other, so together they may run into the tenant's limit; that costs them time, n
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
+import pendulum
 from airflow.providers.common.compat.sdk import DAG, Param, task
 
 from lucca_provider.operators.purchases import ClosePurchaseOperator
@@ -26,7 +27,7 @@ with DAG(
     dag_id="lucca_close_chosen_purchases",
     doc_md=__doc__,
     schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,
     params={
@@ -48,6 +49,8 @@ with DAG(
     ClosePurchaseOperator.partial(
         task_id="close",
         comment="Closed by hand through Airflow, {{ run_id }}",
+        closing_date="{{ (data_interval_end if dag_run.run_type in ['scheduled', 'backfill'] "
+        "else logical_date | default(dag_run.run_after, true)).astimezone(dag.timezone) | ds }}",
         pool="lucca",
         map_index_template="purchase {{ task.purchase_ids }}",
     ).expand(purchase_ids=chosen())

@@ -15,9 +15,10 @@ tenant would share its limit without knowing of each other.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
+import pendulum
 from airflow.providers.common.compat.sdk import DAG, Param, task, task_group
 
 from lucca_provider.operators.purchases import (
@@ -30,7 +31,7 @@ with DAG(
     dag_id="lucca_close_many_tenants",
     doc_md=__doc__,
     schedule="0 6 1 * *",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,
     params={
@@ -65,6 +66,8 @@ with DAG(
             task_id="close",
             purchase_ids=check.output["closable"],
             comment="Closed by Airflow, {{ run_id }}",
+            closing_date="{{ (data_interval_end if dag_run.run_type in ['scheduled', 'backfill'] "
+            "else logical_date | default(dag_run.run_after, true)).astimezone(dag.timezone) | ds }}",
             lucca_conn_id=lucca_conn_id,
             deferrable=True,
         )

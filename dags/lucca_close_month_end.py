@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
+import pendulum
 from airflow.providers.common.compat.sdk import (
     DAG,
     AirflowFailException,
@@ -78,7 +79,7 @@ with DAG(
     description="List, check, let a person approve, close, report." if ApprovalOperator else MISSING,
     dag_display_name="lucca_close_month_end" if ApprovalOperator else "lucca_close_month_end (needs Airflow 3.1)",
     schedule="0 6 1 * *" if ApprovalOperator else None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},
@@ -139,7 +140,10 @@ with DAG(
             purchase_ids=check.output["closable"],
             comment="Month-end by Airflow, {{ run_id }}, approved by "
             "{{ (ti.xcom_pull(task_ids='approve')['responded_by_user'] or {}).get('name', 'an unnamed user') }}",
-            closing_date="{{ data_interval_end | default(dag_run.run_after) | ds }}",
+            # The last day of the month before, as the DAG's time zone has it.
+            closing_date="{{ macros.ds_add((data_interval_end if dag_run.run_type in ['scheduled', 'backfill'] "
+            "else logical_date | default(dag_run.run_after, true)).astimezone(dag.timezone)"
+            ".replace(day=1) | ds, -1) }}",
             deferrable=True,
             execution_timeout=timedelta(hours=2),
             **RETRIES,

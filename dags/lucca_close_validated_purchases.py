@@ -16,8 +16,9 @@ Purchases that Lucca refuses fail the closing without stopping it, and the repor
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
+import pendulum
 from airflow.providers.common.compat.sdk import DAG, chain
 from airflow.providers.common.sql.operators.sql import (
     SQLColumnCheckOperator,
@@ -33,7 +34,7 @@ with DAG(
     dag_id="lucca_close_validated_purchases",
     doc_md=__doc__,
     schedule="0 6 1 * *",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,
     default_args={
@@ -83,8 +84,10 @@ with DAG(
         task_id="close",
         purchase_ids=ready.output,
         comment="Month-end closing by Airflow, {{ run_id }}",
-        # The last day of the month before the run; one that is started by hand may have no data interval.
-        closing_date="{{ macros.ds_add((data_interval_end | default(dag_run.run_after)).replace(day=1) | ds, -1) }}",
+        # The last day of the month before, as the DAG's time zone has it.
+        closing_date="{{ macros.ds_add((data_interval_end if dag_run.run_type in ['scheduled', 'backfill'] "
+        "else logical_date | default(dag_run.run_after, true)).astimezone(dag.timezone)"
+        ".replace(day=1) | ds, -1) }}",
         lucca_conn_id="lucca_default",
     )
     # [END howto_close_validated_purchases]

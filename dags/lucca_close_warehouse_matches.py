@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import pendulum
 from airflow.providers.common.compat.sdk import DAG, task
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 
@@ -66,7 +67,7 @@ with DAG(
     dag_id="lucca_close_warehouse_matches",
     doc_md=__doc__,
     schedule="0 6 1 * *",
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,
     default_args={
@@ -116,6 +117,8 @@ with DAG(
         task_id="close",
         purchase_ids=compared["agreed"],
         comment="Agrees with the warehouse, {{ run_id }}",
+        closing_date="{{ (data_interval_end if dag_run.run_type in ['scheduled', 'backfill'] "
+        "else logical_date | default(dag_run.run_after, true)).astimezone(dag.timezone) | ds }}",
     )
     close >> report().as_teardown()
     # [END howto_close_warehouse_matches]

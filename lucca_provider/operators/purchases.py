@@ -350,6 +350,7 @@ class CheckPurchasesOperator(BaseOperator):
         self.purchase_ids = purchase_ids
         self.on_blocked = on_blocked
         self.documents_since = documents_since
+        self.unrendered = {"documents_since": documents_since}
         self.approved_states = approved_states
         self.paid_states = paid_states
         self.cancelled_states = cancelled_states

@@ -292,7 +292,7 @@ class TestChosenByHand:
         assert done.results["close", 1]["rejected"] == [REFUSAL]
         assert lucca.closed_ids == [2, 6]
         assert [lucca.posts(number) for number in range(1, 7)] == [0, 1, 0, 1, 0, 1]
-        assert comments(lucca) == {(f"Closed by hand through Airflow, {done.run_id}", None)}
+        assert comments(lucca) == {(f"Closed by hand through Airflow, {done.run_id}", "2026-04-01")}
 
     def test_nothing_is_closed_if_nothing_is_chosen(self, lucca, run_example) -> None:
         done = run_example(CLOSE_CHOSEN)
@@ -394,7 +394,7 @@ class TestMatchesOfTheWarehouse:
         assert done.state == "success"
         assert lucca.closed_ids == [1, 6]
         assert [lucca.posts(number) for number in lucca.purchase_ids] == [1, 0, 0, 0, 0, 0, 0]
-        assert comments(lucca) == {(f"Agrees with the warehouse, {done.run_id}", None)}
+        assert comments(lucca) == {(f"Agrees with the warehouse, {done.run_id}", "2026-04-01")}
         assert done.results["report"] == {
             "differences": {
                 "2": "100.30 in Lucca, 100.29 in the warehouse",
