@@ -23,7 +23,7 @@ from lucca_provider.get_provider_info import CONNECTION_FIELDS
 from tests.conftest import AIRFLOW, ROOT
 from tests.integration.test_docs import page, rows, setup_cfg
 
-TABLE = rows(page("README.md"), "| Airflow")
+TABLE = rows(page("README.md"), "| Airflow |")
 COLUMNS = re.findall(r"^\| Airflow \| (.*) \|$", page("README.md"), re.MULTILINE)[0].split(" | ")
 HERE = ".".join(map(str, AIRFLOW))
 MAKEFILE = page("Makefile")
