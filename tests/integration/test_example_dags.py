@@ -154,13 +154,6 @@ class TestEveryExample:
         (close,) = [task for task in dag.tasks if task.task_id.split(".")[-1] == "close"]
         assert (close.retries, close.retry_delay) == (3, timedelta(minutes=5))
 
-    def test_its_part_for_the_guides_is_marked(self, file: Path) -> None:
-        name = file.stem.replace("lucca_", "howto_", 1)
-        assert [line.strip() for line in file.read_text().splitlines() if line.strip().startswith("# [")] == [
-            f"# [START {name}]",
-            f"# [END {name}]",
-        ]
-
 
 class TestValidatedInSql:
     def test_it_closes_the_purchases_without_a_problem(self, lucca, candidates_table, run_example) -> None:

@@ -61,13 +61,6 @@ def test_all_are_of_one_tree() -> None:
     assert issubclass(exceptions.LuccaUnclearError, exceptions.LuccaInDoubtError)
 
 
-def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    names = {kind.__name__ for kind in ALL}
-    assert exceptions.__doc__
-    drawn = [line.split("Lucca")[1].split()[0] for line in exceptions.__doc__.splitlines() if "─ Lucca" in line]
-    assert {f"Lucca{name}" for name in drawn} | {"LuccaError"} == names
-
-
 def test_the_errors_of_one_do_not_change_with_what_they_were_made_of() -> None:
     given = {"date": ["too early"]}
     error = LuccaError("no", errors=given)

@@ -63,13 +63,3 @@ def test_a_room_of_the_domain_knows_those_below_it_and_the_standard_library(room
                 inside = any(name == known or name.startswith(f"{known}.") for known in may_know)
                 assert inside or name.partition(".")[0] in sys.stdlib_module_names, f"{path.name} imports {name}"
                 assert not name.startswith(("http", "urllib", "socket")), f"{path.name} imports {name}"
-
-
-def test_the_sandbox_knows_nothing_of_the_rest():
-    for path in (PACKAGE / "sandbox").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                assert not node.module.startswith("airflow"), path.name
-                assert not node.module.startswith("lucca_provider.") or node.module.startswith(
-                    "lucca_provider.sandbox"
-                ), path.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from typing import Any
 
@@ -14,6 +15,7 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from lucca_provider.exceptions import LuccaAccessError, LuccaUnresolvedError
+from lucca_provider.operators.purchases import CheckPurchasesOperator
 from lucca_provider.sandbox import Sandbox
 from lucca_provider.sensors.purchases import PurchasesClosableSensor
 from lucca_provider.triggers.lucca import LuccaWaitTrigger
@@ -130,6 +132,14 @@ def test_bad_arguments_fail_for_good_before_anything_is_sent(lucca, arguments, m
     with pytest.raises(AirflowFailException, match=message):
         new_sensor(**{"purchase_ids": [1], **arguments}).poke(new_context())
     assert lucca.requests == []
+
+
+def test_it_takes_whatever_the_check_takes_and_keeps_no_slot_while_it_waits():
+    takes, of_check = (
+        set(inspect.signature(each.__init__).parameters) for each in (PurchasesClosableSensor, CheckPurchasesOperator)
+    )
+    assert of_check - takes == {"on_blocked", "multiple_outputs"}
+    assert PurchasesClosableSensor(task_id="wait", purchase_ids=[1]).mode == "reschedule"
 
 
 def test_the_default_interval_fits_luccas_limit_also_with_exponential_backoff(monkeypatch):
