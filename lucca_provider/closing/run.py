@@ -339,10 +339,10 @@ class ClosingRun:
         if step.kind is not Kind.CLOSE or step.purchase_id in self._agenda.intended:
             return True
         group = self._agenda.group()
+        self._void.update(group)
         if not self._commit(intents=group):
             return False
         self._agenda.intended.update(group)
-        self._void.update(group)
         return self.stopped is None
 
     def _send(self, step: Step, now: float) -> None:
