@@ -75,9 +75,9 @@ def check_purchases(
     :param documents_since: look only for documents created on this day or later, ``YYYY-MM-DD``
     :raises LuccaError: for what no other request would escape, such as a wrong key
     """
-    documents = _Documents(source, documents_since)
     purchases = _Purchases(purchase_ids, source)
     purchases.read()
+    documents = _Documents(source, documents_since)
     undecided = [number for number, purchase in purchases.found.items() if needs_documents(purchase, rules)]
     if undecided:
         documents.read()
@@ -142,11 +142,21 @@ class _Purchases:
     def read(self) -> None:
         """Read them, by pages as long as there are fewer of them than purchases to find."""
         reader = ListReader(PURCHASES)
-        while reader.is_worth_reading(len(self.ids) - len(self.found)):
-            self._take_page(_read_page(reader, self.source))
-        if reader.problem:
-            log.info("The purchases list cannot be used (%s); reading each purchase instead.", reader.problem)
+        wanted = frozenset(self.ids)
+        while reader.is_worth_reading(self._missing):
+            for item in _read_page(reader, self.source):
+                # The list may leave out what the purchase itself says.
+                if item["id"] in wanted and tells_state(item):
+                    self.found[item["id"]] = item
+                    self._listed.add(item["id"])
+        if self._missing:
+            why = f": the rest of the purchases list cannot be used ({reader.problem})" if reader.problem else ""
+            log.info("Reading %s purchases one by one%s.", self._missing, why)
         self._ask_one_by_one()
+
+    @property
+    def _missing(self) -> int:
+        return len(self.ids) - len(self.found)
 
     def ask_again(self, purchase_ids: Iterable[int]) -> None:
         """Ask for purchases themselves that so far only the list has told of."""
@@ -154,14 +164,6 @@ class _Purchases:
             if purchase_id in self._listed:
                 del self.found[purchase_id]
         self._ask_one_by_one()
-
-    def _take_page(self, items: Sequence[Mapping[str, Any]]) -> None:
-        wanted = set(self.ids)
-        for item in items:
-            # The list may leave out what the purchase itself says.
-            if item["id"] in wanted and tells_state(item):
-                self.found[item["id"]] = item
-                self._listed.add(item["id"])
 
     def _ask_one_by_one(self) -> None:
         silent = failed = 0
@@ -221,7 +223,11 @@ class _Documents:
 
     def _take_page(self, documents: Sequence[Mapping[str, Any]]) -> None:
         for document in documents:
-            purchase = document.get("purchase")
+            if "purchase" not in document:
+                # It may belong to any of them. null is another thing: Lucca says that it belongs to none.
+                self.problem = f"document {document['id']} does not say to which purchase it belongs"
+                continue
+            purchase = document["purchase"]
             if purchase is None:
                 self._unlinked += 1
                 continue

@@ -28,6 +28,7 @@ _PAYMENT = {
     "Rejected": "payment rejected",
     "Cancelled": "payment cancelled",
 }
+_COMPLETION = {"Disputed": "disputed", "Partial": "only partly complete"}
 _TYPES = {"Invoice": "invoice", "CreditNote": "credit note"}
 _SHOWN_LENGTH = 60
 _MAX_DIGITS = 15
@@ -136,6 +137,10 @@ def _find_problem(document: Mapping[str, Any], rules: Rules) -> _Problem | None:
         missing.append(_say_state("approval", conformity, _CONFORMITY))
     if payment not in rules.paid_states:
         missing.append(_say_state("payment", payment, _PAYMENT))
+    completion = _text(document, "completion")
+    if completion in _COMPLETION:
+        # Whether such a document keeps a purchase from being closed is not published.
+        missing.append((_COMPLETION[completion], False))
     if not missing:
         return None
     return _Problem(
@@ -160,20 +165,35 @@ def _find_gap(
     """Say what hints at documents that were not found: older than looked for, or hidden from this API key."""
     told = purchase.get("billedAmount")
     billed = _amount(told)
-    if documents and since is None:
-        most = _most(documents)
-        if billed is None or most is None or billed <= most:
-            return None
-        return f"{billed:.2f} were billed for it, but the documents to be seen come to {most:.2f} at most"
+    if since is not None:
+        return _find_older(billed, documents, rules, since)
+    return _find_hidden(billed, documents) if documents else _find_all_hidden(told, billed)
+
+
+def _find_older(
+    billed: Decimal | None, documents: Collection[Mapping[str, Any]], rules: Rules, since: str
+) -> str | None:
+    """Say what hints at documents from before the day from which they were looked for."""
     if billed is None:
-        if since:
-            return f"no amount billed is known, so older documents than of {since} may be missing"
-        return None if told is None else "no document of it is to be seen, and the amount billed for it cannot be read"
+        return f"no amount billed is known, so older documents than of {since} may be missing"
     if billed in _totals(documents, rules):
         return None
-    if since is None:
-        return f"{billed:.2f} were billed for it, but no document of it is to be seen with this API key"
     return f"{billed:.2f} were billed for it, which its documents since {since} do not account for"
+
+
+def _find_hidden(billed: Decimal | None, documents: Iterable[Mapping[str, Any]]) -> str | None:
+    """Say what hints at documents besides those that were found."""
+    most = _most(documents)
+    if billed is None or most is None or billed <= most:
+        return None
+    return f"{billed:.2f} were billed for it, but the documents to be seen come to {most:.2f} at most"
+
+
+def _find_all_hidden(told: object, billed: Decimal | None) -> str | None:
+    """Say what hints at documents where none was found."""
+    if billed is None:
+        return None if told is None else "no document of it is to be seen, and the amount billed for it cannot be read"
+    return f"{billed:.2f} were billed for it, but no document of it is to be seen with this API key" if billed else None
 
 
 def _most(documents: Iterable[Mapping[str, Any]]) -> Decimal | None:

@@ -109,6 +109,8 @@ class ClosingRun:
         """Whether readings became too old, and nothing was decided since: then the worker is not left again."""
         self._progress = Progress(window)
         """Logs a line now and then."""
+        self._may_leave = not journal.attempt.resumed
+        """Whether the worker may be left: after a wait only once something was sent."""
 
     # -- what the driver calls ---------------------------------------------------------------------------------------
 
@@ -213,6 +215,9 @@ class ClosingRun:
 
         :return: the report
         """
+        if not self._progress.has_begun:
+            # An interruption came before the run began: what the journal knows belongs into the report all the same.
+            self._begin(0.0)
         back = self._unused()
         for purchase_id in self.purchase_ids:
             if purchase_id not in self.decisions:
@@ -309,6 +314,9 @@ class ClosingRun:
         when = max(ready, self._settled_at, self._health.ready_at, room)
         if when <= now:
             return step
+        if not self._may_leave:
+            # Clocks that differ could make a task leave for ever.
+            return Pause(when)
         # What has to settle is waited for in the worker: the clocks of two of them are not compared.
         back = self._health.ready_at
         if room > now:
@@ -348,6 +356,7 @@ class ClosingRun:
     def _send(self, step: Step, now: float) -> None:
         self._in_flight[step] = _Sent(self._agenda[step.purchase_id], now)
         self._window.sent()
+        self._may_leave = True
         if step.purchase_id:
             self._agenda.take(step)
 

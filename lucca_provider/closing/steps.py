@@ -42,7 +42,7 @@ class Pause:
     Nothing to send now. Moments are seconds on the clock that the run is asked with.
 
     :param until: when there will be; ``None`` if an answer has to come first
-    :param burst: from when it pays to come back, if the worker is left for that long; in the past if it is not to be left
+    :param burst: from when it pays to come back, if the worker is left; in the past if it should not be left
     """
 
     until: float | None

@@ -72,7 +72,7 @@ def read_body(response: requests.Response, *, show: Show, deadline: float) -> Bo
     return Body(
         value,
         is_json=is_json,
-        is_blank=not text.strip(),
+        is_blank=not raw.strip(),  # a byte order mark alone is something
         is_html=is_html,
         complete=read and (_has_end(response) or isinstance(value, (dict, list))),
         says_failed=says_failed,

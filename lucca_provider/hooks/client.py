@@ -152,7 +152,7 @@ class InvoicesClient:
                 response.raw.release_conn()
         self._warn_once(response, asked)
         if error:
-            log.info("%s: %s, lucca_correlation_id=%s", asked.what, response.status_code, asked.correlation_id)
+            log.debug("%s: %s, lucca_correlation_id=%s", asked.what, response.status_code, asked.correlation_id)
             raise error
         return body.value
 
