@@ -939,6 +939,21 @@ def test_the_next_process_does_not_settle_for_what_was_answered(kept):
     assert stays.leave().next(T + 1) == read(8)
 
 
+def test_after_a_wait_the_worker_is_left_again_only_once_something_was_sent(kept):
+    """Clocks that differ could make a task leave for ever."""
+    stays = Stays(7, 8, 9, limit=2, kept=kept)
+    take(stays.run, (LIST, page(7, 8, 9)), (close(7), None))
+    later = stays.leave()
+    what = later.next(T + 30)
+    assert isinstance(what, Pause)
+    assert (what.until, what.burst <= T + 30) == (T + 60, True)
+    assert later.next(T + 60) == close(8)
+    later.answered(close(8), throttled(100.0), T + 60)
+    what = later.next(T + 60)
+    assert isinstance(what, Pause)
+    assert what.burst == T + 160
+
+
 def test_intents_that_were_not_used_are_taken_back_before_a_wait():
     stays = Stays(1, 2, 3)
     take(stays.run, (LIST, page(1, 2, 3)), (close(1), throttled(100.0)))
