@@ -222,7 +222,7 @@ class Journal:
         """
         Write all outcomes since the last commit, and what else is given, in one write.
 
-        After an error all of it is still to be written, and no intent counts as written.
+        After an error all of it is still to be written; its intents may have been, so they can be taken back.
 
         :param intents: purchases whose closings may be sent once this returns
         :param back: intents that were not used
@@ -235,6 +235,8 @@ class Journal:
         records = [*decision_records(pending), *id_records(BACK, unused), *id_records(SENT, intents)]
         if wait is not None:
             records.append([WAIT, dict(wait)])
+        # Before the write, so that after an interruption no intent is written that is not known.
+        self.sent.update(intents)
         if self._store is not None:
             self._write(self._store, records)
         for purchase_id, decision in pending.items():
@@ -242,7 +244,6 @@ class Journal:
             self.decisions[purchase_id] = decision
             self._pending.pop(purchase_id, None)
         self.sent.difference_update(unused)
-        self.sent.update(intents)
 
     def _write(self, store: Store, records: list[Record]) -> None:
         if not self._is_whole:

@@ -129,11 +129,7 @@ class ClosingRun:
             if not isinstance(what, Step):
                 return what
             if self._intend(what):
-                if what.kind is Kind.CLOSE:
-                    self._void.discard(what.purchase_id)
-                self._in_flight[what] = _Sent(self._agenda[what.purchase_id], now)
-                self._window.sent()
-                self._agenda.take(what)
+                self._send(what, now)
                 return what
         return Pause(None) if self._in_flight else None
 
@@ -347,18 +343,19 @@ class ClosingRun:
         if step.kind is not Kind.CLOSE or step.purchase_id in self._agenda.intended:
             return True
         group = self._agenda.group()
+        self._void.update(group)
         if not self._commit(intents=group):
             return False
         self._agenda.intended.update(group)
-        self._void.update(group)
         return self.stopped is None
 
     def _send(self, step: Step, now: float) -> None:
+        if step.kind is Kind.CLOSE:
+            self._void.discard(step.purchase_id)
         self._in_flight[step] = _Sent(self._agenda[step.purchase_id], now)
         self._window.sent()
+        self._agenda.take(step)
         self._may_leave = True
-        if step.purchase_id:
-            self._agenda.take(step)
 
     # -- taking answers ----------------------------------------------------------------------------------------------
 

@@ -76,6 +76,13 @@ def take(run: ClosingRun, *exchanges: tuple[Step, object], at: float = T) -> flo
     return at
 
 
+def pause(run: ClosingRun, at: float) -> float | None:
+    """Expect a pause; return until when."""
+    what = run.next(at)
+    assert isinstance(what, Pause)
+    return what.until
+
+
 def finish(run: ClosingRun, answer: Callable[[Step], object], at: float = T) -> float:
     """Let a run go on to its end; return the time then."""
     for _ in range(10_000):
@@ -141,7 +148,7 @@ def test_a_clear_no_for_a_purchase_that_somebody_closed_in_between_is_already_cl
 def test_in_doubt_is_read_after_five_seconds_and_not_posted_again_if_it_happened():
     run = new_run(7)
     take(run, (read(7), "Ongoing"), (close(7), IN_DOUBT))
-    assert run.next(T) == Pause(T + 5.0, T + 5.0)
+    assert pause(run, T) == T + 5.0
     take(run, (read(7), "Closed"), at=T + 5.0)
     assert ended(run)["closed"] == [7]
 
@@ -326,7 +333,7 @@ def test_a_stop_that_comes_during_the_write_of_intents_is_heeded():
 def test_every_request_counts_against_the_limit_also_readings_and_pages():
     run = new_run(7, 8, 9, 10, limit=3)
     take(run, (LIST, page(7, closed=(8, 9))), (read(8), "Closed"), (read(9), "Closed"))
-    assert run.next(T) == Pause(T + 60.0, T + 60.0)
+    assert pause(run, T) == T + 60.0
 
 
 def test_nothing_goes_out_while_the_window_is_full_of_requests_on_their_way():
@@ -338,7 +345,7 @@ def test_nothing_goes_out_while_the_window_is_full_of_requests_on_their_way():
 def test_a_429_pauses_everything_as_long_as_asked_and_costs_nothing():
     run = new_run(7, 8)
     take(run, (read(7), "Ongoing"), (read(8), "Ongoing"), (close(7), throttled(30.0)))
-    assert run.next(T + 29.9) == Pause(T + 30.0, T + 30.0)
+    assert pause(run, T + 29.9) == T + 30.0
     take(run, (close(7), None), (close(8), None), at=T + 30.0)
     assert ended(run)["closed"] == [7, 8]
 
@@ -392,12 +399,26 @@ def test_closings_that_get_429_while_readings_are_answered_end_the_run():
     assert at - T < 3600
 
 
+def test_the_worker_may_be_left_for_the_limit_and_for_what_lucca_asks_but_not_for_what_settles():
+    run = new_run(7, limit=1)
+    take(run, (read(7), "Ongoing"))
+    assert run.next(T) == Pause(T + 60.0, T + 60.0)
+    run = new_run(7)
+    take(run, (read(7), throttled(30.0)))
+    assert run.next(T) == Pause(T + 30.0, T + 30.0)
+    run = new_run(7)
+    take(run, (read(7), "Ongoing"), (close(7), IN_DOUBT))
+    what = run.next(T)
+    assert isinstance(what, Pause)
+    assert (what.until, what.burst <= T) == (T + 5.0, True)
+
+
 def test_who_leaves_the_worker_comes_back_for_what_is_left_not_for_more():
     run = new_run(*range(1, 6), limit=5)
     take(run, (LIST, page(*range(1, 6))))
     for purchase_id in range(1, 5):
         take(run, (close(purchase_id), None), at=T + 5 * purchase_id)
-    assert run.next(T + 20) == Pause(T + 60.0, T + 60.0)
+    assert pause(run, T + 20) == T + 60.0
 
 
 def test_a_burst_of_429s_is_one_throttling_however_many_were_in_flight():
@@ -407,7 +428,7 @@ def test_a_burst_of_429s_is_one_throttling_however_many_were_in_flight():
         assert isinstance(step, Step)
         run.answered(step, throttled(1.0), T + 0.1)
     assert run.stopped is None
-    assert run.next(T + 0.1) == Pause(T + 1.1, T + 1.1)
+    assert pause(run, T + 0.1) == T + 1.1
 
 
 def test_a_burst_of_dropped_connections_is_one_failure_however_many_were_in_flight():
@@ -422,7 +443,7 @@ def test_a_burst_of_dropped_connections_is_one_failure_however_many_were_in_flig
 def test_a_503_with_retry_after_pauses_everything():
     run = listed_run(5)
     take(run, (close(1), LuccaInDoubtError("503", status=503, retry_after=20.0)))
-    assert run.next(T) == Pause(T + 20.0, T + 20.0)
+    assert pause(run, T) == T + 20.0
 
 
 def test_a_single_failure_after_a_clear_answer_pauses_nothing():
@@ -747,7 +768,7 @@ def test_only_wrong_ids_do_not_stop_a_run():
 
 def second_try(*purchase_ids: int, store: MemoryStore, at: float = T, max_tries: int = 0, **kwargs: Any) -> ClosingRun:
     run = new_run(*purchase_ids, journal=store.open(2, max_tries=max_tries), **kwargs)
-    assert run.next(at) == Pause(at + 5.0, at + 5.0)
+    assert pause(run, at) == at + 5.0
     return run
 
 
@@ -760,7 +781,7 @@ def test_a_first_start_reads_at_once():
 )
 def test_any_other_start_lets_settle_what_was_on_its_way_and_then_reads(attempt):
     run = new_run(7, journal=Journal(attempt, new_id=str, store=None))
-    assert run.next(T) == Pause(T + 5.0, T + 5.0)
+    assert pause(run, T) == T + 5.0
     take(run, (read(7), "Closed"), at=T + 5.0)
     assert ended(run, T + 5.0)["already_closed"] == [7]
 
@@ -768,7 +789,7 @@ def test_any_other_start_lets_settle_what_was_on_its_way_and_then_reads(attempt)
 def test_a_start_that_finds_a_journal_is_not_the_first():
     store = MemoryStore()
     store.open().commit()
-    assert new_run(7, journal=store.open(1)).next(T) == Pause(T + 5.0, T + 5.0)
+    assert pause(new_run(7, journal=store.open(1)), T) == T + 5.0
 
 
 def test_purchases_with_an_outcome_are_not_asked_about_again(caplog):
@@ -821,7 +842,7 @@ def test_an_intent_without_an_outcome_counts_into_the_window_at_the_readers_own_
     store.open().commit(intents=[1, 2, 3])
     run = second_try(1, store=store, limit=4)
     take(run, (read(1), "Ongoing"), at=T + 5)
-    assert run.next(T + 5) == Pause(T + 60.0, T + 60.0)
+    assert pause(run, T + 5) == T + 60.0
 
 
 def test_what_an_earlier_try_sent_and_nobody_asks_for_any_more_stays_in_the_journal():
@@ -902,7 +923,7 @@ def test_what_is_known_survives_a_wait_and_the_next_process_repeats_nothing(kept
         (close(7), None),
         (read(3), "Ongoing"),
     )
-    assert stays.run.next(at) == Pause(T + 60.0, T + 60.0)
+    assert pause(stays.run, at) == T + 60.0
     later = stays.leave(at)
     take(later, (read(4), "Closed"), (read(5), "Ongoing"), (close(5), None), at=T + 60)
     report = ended(later, T + 60)
@@ -916,6 +937,21 @@ def test_the_next_process_does_not_settle_for_what_was_answered(kept):
     stays = Stays(7, 8, kept=kept)
     take(stays.run, (read(7), "Closed"))
     assert stays.leave().next(T + 1) == read(8)
+
+
+def test_after_a_wait_the_worker_is_left_again_only_once_something_was_sent(kept):
+    """Clocks that differ could make a task leave for ever."""
+    stays = Stays(7, 8, 9, limit=2, kept=kept)
+    take(stays.run, (LIST, page(7, 8, 9)), (close(7), None))
+    later = stays.leave()
+    what = later.next(T + 30)
+    assert isinstance(what, Pause)
+    assert (what.until, what.burst <= T + 30) == (T + 60, True)
+    assert later.next(T + 60) == close(8)
+    later.answered(close(8), throttled(100.0), T + 60)
+    what = later.next(T + 60)
+    assert isinstance(what, Pause)
+    assert what.burst == T + 160
 
 
 def test_intents_that_were_not_used_are_taken_back_before_a_wait():
@@ -947,7 +983,7 @@ def test_after_a_wait_for_a_429_one_request_finds_out_before_the_others_follow(k
     stays = Stays(1, 2, 3, kept=kept)
     take(stays.run, (LIST, page(1, 2, 3)), (close(1), throttled(100.0)))
     later = stays.leave()
-    assert later.next(T + 1) == Pause(T + 100, T + 100)
+    assert pause(later, T + 1) == T + 100
     assert later.next(T + 100) == close(1)
     assert later.next(T + 100) == Pause(None)
 
@@ -1016,7 +1052,7 @@ def test_what_nobody_asks_for_any_more_after_a_wait_is_not_closed(kept):
 def test_a_worker_whose_clock_is_behind_does_not_wait_for_the_other_ones(kept):
     stays = Stays(1, limit=1, kept=kept)
     take(stays.run, (read(1), "Ongoing"))
-    assert stays.leave().next(T - 3600) == Pause(T - 3540, T - 3540)
+    assert pause(stays.leave(), T - 3600) == T - 3540
 
 
 def test_a_record_of_a_wait_that_cannot_be_read_makes_the_start_an_unsure_one(kept):
@@ -1031,7 +1067,7 @@ def test_a_record_of_a_wait_that_cannot_be_read_makes_the_start_an_unsure_one(ke
     else:
         event["wait"]["window"] = "text"
     later = stays._new(Attempt(1, 0, resumed=True, first=False), event)
-    assert later.next(T) == Pause(T + 5.0, T + 5.0)
+    assert pause(later, T) == T + 5.0
     take(later, (read(2), "Closed"), (read(3), "Closed"), at=T + 5.0)
     report = ended(later, T + 5.0)
     assert (report["closed"], report["already_closed"]) == ([1], [2, 3])

@@ -23,6 +23,8 @@ def waits(**fields: Any) -> Wait:
     reader = ListReader(PURCHASES)
     reader.take({"items": [{"id": 1}, {"id": 2}], "count": 5, "next": "b"})
     given: dict[str, Any] = {
+        "at": T,
+        "settled_at": 0.0,
         "window": [T - 30, T - 1.5],
         "health": Health(),
         "reader": reader,
@@ -110,7 +112,6 @@ def test_what_is_in_doubt_is_settled_by_the_readers_own_start(skew):
 def test_no_moment_is_later_than_it_can_be_where_the_other_clock_is_ahead():
     health = Health()
     health.take(LuccaThrottledError("429", retry_after=100.0), T)
-    health.settle(T + 5)
     now = T - 3600
     wait = again(now=now, health=health)
     assert wait.window == [now, now]
@@ -119,6 +120,15 @@ def test_no_moment_is_later_than_it_can_be_where_the_other_clock_is_ahead():
     assert wait.purchases[3] == Purchase(read_at=now, ready_at=now)
     assert wait.purchases[4] == Purchase(read_at=now, sends=2)
     assert wait.purchases[5] == Purchase(reads=2, ready_at=now + 8.0)
+
+
+@pytest.mark.parametrize(("settled_at", "seconds"), [(0.0, 0.0), (T, 0.0), (T + 0.1, 5.0), (T + 5, 5.0)])
+@pytest.mark.parametrize("skew", [-60.0, 0.0, 60.0])
+def test_what_had_not_settled_before_the_wait_settles_by_the_readers_own_start(settled_at, seconds, skew):
+    doubt = {1: Purchase(ready_at=settled_at, sends=1, maybe=True)}
+    wait = again(now=T + skew, settled_at=settled_at, purchases=doubt)
+    assert wait.settled_at == T + skew + seconds
+    assert wait.purchases[1].ready_at == T + skew + seconds
 
 
 def test_where_the_other_clock_is_behind_moments_stay_as_they_are():

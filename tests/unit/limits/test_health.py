@@ -344,14 +344,6 @@ def test_no_pause_is_longer_than_lucca_may_ask_for_whatever_the_other_clock_says
     assert Health.restore(worn().carry(), T - 3600).ready_at == T - 3600 + MAX_WAIT
 
 
-def test_settling_holds_back_everything_and_shortens_no_other_wait():
-    health = Health()
-    health.settle(T + 5)
-    assert health.ready_at == T + 5
-    health.settle(T + 1)
-    assert health.ready_at == T + 5
-
-
 def test_a_count_of_pauses_that_cannot_be_is_no_error():
     carried = worn().carry()
     carried[0] = 10**9
