@@ -372,8 +372,8 @@ class World:
             del task.store[self.clock.random.choice(list(task.store))]
             task.journal_is_whole = False
             if task.state in ("running", "deferred"):
-                task.unit.journal_lost = True
-                task.unit.faults += len(task.purchase_ids)
+                task.unit.lose_journal()
+            self.clock.say(f"a person deletes a key of {task}")
             self.clock.counts["fault: key deleted"] += 1
 
     def _kill(self) -> None:
