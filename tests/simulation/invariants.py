@@ -86,6 +86,13 @@ class Unit:
         self.read_again = 0
         """Readings of what was read before, too long ago to be closed on that."""
 
+    def lose_journal(self) -> None:
+        """Take note that the journal lost something within this try: it begins anew, with a window of its own."""
+        self.journal_lost = True
+        self.faults += len(self.purchase_ids)
+        self.settled.clear()
+        self.in_doubt.clear()
+
     # -- requests ------------------------------------------------------------------------------------------------------
 
     def sent(self, request: Request) -> None:
@@ -131,7 +138,7 @@ class Unit:
         arrivals.append(now)
         # A later worker whose clock is ahead takes the window for older than it is: by one window at most.
         ahead = any(later > earlier for earlier, later in zip(self.offsets, self.offsets[1:], strict=False))
-        most = self.limit * (2 if ahead else 1)
+        most = self.limit * (2 if ahead or self.journal_lost else 1)
         if len(arrivals) > most and now - arrivals[-1 - most] < WINDOW - SLACK:
             self.clock.breaks("within the limit", f"{request.process}: {most + 1} in {now - arrivals[-1 - most]:.3f} s")
 

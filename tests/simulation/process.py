@@ -150,8 +150,7 @@ class Process:
         if self.event is None or self.event.get("try") != self.task.try_number:
             return
         if journal.wait is None:
-            self.unit.journal_lost = True
-            self.unit.faults += len(self.unit.purchase_ids)
+            self.unit.lose_journal()
 
     def _push_not_begun(self, error: Exception) -> None:
         attempt = Attempt(number=self.task.try_number, max_tries=0, first=False)
@@ -231,7 +230,7 @@ class Process:
         try:
             self._drain() if self.draining else self._drive()
         except KilledError:
-            self.die()
+            self.die(self.clock.now + self.lag)
         except (InterruptedTaskError, RuntimeError) as error:
             self.interrupt(type(error).__name__)
 
@@ -389,16 +388,16 @@ class Process:
         self.busy_until = max(self.busy_until, self.clock.now + self.lag)
         self.wake()
 
-    def die(self) -> None:
-        """Be no more, without a word."""
+    def die(self, moment: float | None = None) -> None:
+        """Be no more, without a word, at once or at a moment."""
         if self.is_alive:
             self.clock.counts["kills"] += 1
             self.clock.say(f"{self}: killed")
-            self.end("retry", None)
+            self.end("retry", None, moment or self.clock.now)
 
-    def end(self, how: str, report: Report | None = None) -> None:
+    def end(self, how: str, report: Report | None = None, moment: float | None = None) -> None:
         """Tell Airflow how it ended: ``success``, ``fail`` or ``retry``."""
-        self.ended_at = self.clock.now + self.lag
+        self.ended_at = moment or self.clock.now + self.lag
         self.world.ended(self, how, report)
 
 
