@@ -97,7 +97,7 @@ def test_whether_the_form_needs_the_fab_provider() -> None:
     assert ("FAB" in cell("Connection form")) is (fields == [])
 
 
-def test_whether_a_task_has_a_ledger(run_dag: Callable[..., Any]) -> None:
+def test_whether_a_task_has_a_store_for_its_journal(run_dag: Callable[..., Any]) -> None:
     with DAG("store", start_date=datetime.datetime(2026, 1, 1), schedule=None) as dag:
 
         @task
@@ -106,7 +106,7 @@ def test_whether_a_task_has_a_ledger(run_dag: Callable[..., Any]) -> None:
 
         look()
     (ti,) = run_dag(dag).get_task_instances()
-    assert cell("Ledger") == ("yes" if ti.xcom_pull(task_ids="look") else "no")
+    assert cell("Journal") == ("yes" if ti.xcom_pull(task_ids="look") else "no")
 
 
 def test_whether_a_person_can_approve() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import time
 from collections import Counter
@@ -27,7 +26,6 @@ def run_seeds(seeds: range) -> tuple[Counter[str], list[tuple[int, str, str]]]:
     :param seeds: which
     :return: what happened how often, and seed, name and words of each invariant that did not hold
     """
-    logging.disable(logging.CRITICAL)
     counts: Counter[str] = Counter()
     broken = []
     for seed in seeds:

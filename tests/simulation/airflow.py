@@ -89,13 +89,12 @@ class World:
     """
     One schedule.
 
-    :param seed: everything follows from it
+    :param clock: with its random numbers, from which everything follows
     :param calm: leave out all faults
-    :param tracing: whether a readable trace is kept
     """
 
-    def __init__(self, seed: int, *, calm: Calm | None = None, tracing: bool = False) -> None:
-        self.clock = clock = Clockwork(seed, tracing=tracing)
+    def __init__(self, clock: Clockwork, *, calm: Calm | None = None) -> None:
+        self.clock = clock
         draw = clock.random
         self.calm = calm
         self.rule = draw.choice(RULES)
@@ -337,7 +336,7 @@ class World:
             else:
                 task.process.interrupt("cleared")
             return
-        if self.rule != "2.11" or self.clock.chance(0.5):
+        if self.rule != "2.11" or self.clock.chance(0.2):
             task.event = None
         self._schedule(task, self.clock.random.choice((0.01, 1.0, 10.0)))
 

@@ -19,15 +19,17 @@ class Clockwork:
 
     :param seed: of the random numbers, from which everything follows
     :param tracing: whether a readable trace is kept
+    :param watched: the one invariant that counts; ``None`` for all
     """
 
-    def __init__(self, seed: int, *, tracing: bool = False) -> None:
+    def __init__(self, seed: int, *, tracing: bool = False, watched: str | None = None) -> None:
         self.random = Random(seed)
         self.now = EPOCH
         self.counts: Counter[str] = Counter()
         """Requests, faults and whatever else happened."""
         self.broken: list[tuple[str, str]] = []
         """Name of each invariant that did not hold, and how."""
+        self.watched = watched
         self.trace: list[str] | None = [] if tracing else None
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._number = 0
@@ -49,6 +51,8 @@ class Clockwork:
 
     def breaks(self, name: str, how: str) -> None:
         """Note that an invariant does not hold."""
+        if self.watched not in (None, name):
+            return
         self.broken.append((name, how))
         self.say(f"BROKEN: {name}: {how}")
 

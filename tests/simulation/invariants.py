@@ -193,7 +193,8 @@ class Unit:
             self._few_requests(process)
 
     def _own_closings(self, process: Process, purchase_ids: Sequence[int]) -> None:
-        if not self.task.journal_is_whole:
+        # What a replaced process reports is only logged: it has read an empty journal.
+        if not self.task.journal_is_whole or process.was_replaced:
             return
         for purchase_id in purchase_ids:
             closer = self.tenant.truths[purchase_id].closer

@@ -18,7 +18,7 @@ from lucca_provider.closing import Attempt, ClosingRun, Decision, Journal, Outco
 from lucca_provider.limits import Window
 from lucca_provider.tasks.store import MAX_EVENT_SIZE, TaskStateStore, open_journal, pack, read_attempt, unpack
 from tests.simulation.invariants import GROUP, Unit
-from tests.simulation.store import Handle
+from tests.simulation.store import WRITE_FAULTS, Handle
 from tests.simulation.tenant import Request
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Process:
 
     def begin(self) -> None:
         """Do what ``execute`` and ``execute_complete`` do up to the first wait."""
-        task, world = self.task, self.world
+        task = self.task
         LOG.unit = self.unit
         self.unit.offsets.append(self.offset)
         if task.has_store and task.durable:
@@ -315,26 +315,28 @@ class Process:
         if fate is None:
             return function(*arguments)
         self.clock.say(f"{self}: {fate} in {function.__name__}")
+        if fate in WRITE_FAULTS:
+            if self.handle is not None:
+                self.handle.next_fault = fate
+            return function(*arguments)
+        if fate in ("killed at a line", "interrupted at a line"):
+            error = KilledError() if fate == "killed at a line" else InterruptedTaskError()
+            return self._raise_within(error, fate, function, *arguments)
         self.clock.counts["fault: " + fate] += 1
         if fate == "killed":
             raise KilledError
         if fate == "interrupted":
             raise InterruptedTaskError
-        if fate in ("killed at a line", "interrupted at a line"):
-            error = KilledError() if fate == "killed at a line" else InterruptedTaskError()
-            return self._raise_within(error, function, *arguments)
         if fate == "on_kill":
             assert self.run is not None
             self.run.stop("the task was killed")
         elif fate == "replaced":
             self.world.replace(self)
-        elif fate == "metric fails":
+        else:
             self.metric_fails = True
-        elif self.handle is not None:
-            self.handle.next_fault = fate
         return function(*arguments)
 
-    def _raise_within(self, error: BaseException, function: Callable[..., T], *arguments: Any) -> T:
+    def _raise_within(self, error: BaseException, fate: str, function: Callable[..., T], *arguments: Any) -> T:
         left = self.clock.random.choice((5, 20, 60, 150))
         left = self.clock.random.randint(1, left)
 
@@ -345,7 +347,7 @@ class Process:
             if event == "line":
                 left -= 1
                 if left == 0:
-                    self.clock.counts["interruptions within the product"] += 1
+                    self.clock.counts["fault: " + fate] += 1
                     self.unit.excused += _is_within_a_decision(frame)
                     self.clock.say(f"{self}: {error!r} at {frame.f_code.co_name}:{frame.f_lineno}")
                     raise error

@@ -79,7 +79,7 @@ class Handle:
 
     def _go_wrong(self, fault: str) -> None:
         clock = self._process.clock
-        clock.counts["fault: " + fault + " (done)"] += 1
+        clock.counts["fault: " + fault] += 1
         if fault == "slow write":
             self._process.lag += clock.random.choice((1.0, 10.0, 30.0))
         elif fault in ("write fails", "killed before a write"):

@@ -29,7 +29,7 @@ WINDOW = 60.0
 FAULTS = {
     Kind.CLOSE: ("not sent", "lost before", "lost after", "408", "5xx", "unclear success", "429 of others"),
     Kind.READ: ("not sent", "lost", "408", "5xx", "unclear success", "429 of others", "unknown state", "no state"),
-    Kind.LIST: ("not sent", "lost", "408", "5xx", "429 of others", "refused list", "odd page"),
+    Kind.LIST: ("not sent", "lost", "408", "5xx", "429 of others", "refused list", *("odd page",) * 8),
     Kind.PROBE: ("not sent", "lost", "408", "5xx", "unclear success", "429 of others"),
 }
 ODD_PAGES = ("no items", "no object", "no count", "wrong count", "some missing", "twice", "no states", "no ids", "loop")
@@ -93,6 +93,8 @@ class Tenant:
         self.truths: dict[int, Truth] = {}
         self.limit = limit
         self.faults = faults
+        self.list_faults = 2 * faults
+        """Of the requests for pages, of which there are fewer."""
         self.landed = landed
         draw = clock.random
         self.latency = draw.choice((0.01, 0.1, 0.5, 2.0))
@@ -114,7 +116,7 @@ class Tenant:
         clock, kind = self.clock, request.step.kind
         draw = clock.random.random
         fault = ""
-        if draw() < self.faults:
+        if draw() < (self.list_faults if kind is Kind.LIST else self.faults):
             names = FAULTS[kind]
             fault = names[int(draw() * len(names))]
         there = request.asked_at + draw() * self.latency / 2

@@ -30,7 +30,7 @@ PLACES = {
     "parts": "what the scheduler and the others log",
     "xcom": "what tasks push",
     "rendered_task_instance_fields": "templates with their values",
-    "task_state_store": "the ledger",
+    "task_state_store": "the journal",
     "serialized_dag": "the DAGs",
     "trigger": "what a deferred task waits for, which is encrypted",
     "variable": "a value that is encrypted in any other table than that of the connections",

@@ -1,137 +1,151 @@
-"""The ledger in Airflow's task state store."""
+"""What a closing's journal is kept in: Airflow's store, or a deferral's event."""
 
 from __future__ import annotations
 
-import json
-import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lucca_provider.closing import ClosingRun, Driver, MemoryLedger
-from lucca_provider.limits import Window
-from tests.conftest import AIRFLOW
-
-if AIRFLOW < (3, 3):
-    pytest.skip("Airflow has a task state store from 3.3 on", allow_module_level=True)
-
-from airflow.sdk import NEVER_EXPIRE
-from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
-from airflow.sdk.execution_time.comms import ErrorResponse
-
-from lucca_provider.tasks.store import TaskStateLedger
+from lucca_provider.closing import Attempt, Journal, ReplacedError
+from lucca_provider.closing.report import CLOSED
+from lucca_provider.tasks.store import TaskStateStore, open_journal, pack, read_attempt, unpack
+from tests.unit.airflow_fakes import TaskInstance
 
 TENANT = "https://acme.ilucca.net"
 
 
 class Store:
-    """Airflow's store, as seen from outside: counts and checks what is written."""
+    """Airflow's store, as seen from outside; a refusal is raised by each write."""
 
-    def __init__(self) -> None:
+    def __init__(self, refusal: Exception | None = None) -> None:
         self.rows: dict[str, Any] = {}
-        self.reads = 0
-        self.written: list[str] = []
+        self.refusal = refusal
 
     def get(self, key: str, default: Any = None) -> Any:
-        self.reads += 1
-        return json.loads(self.rows[key]) if key in self.rows else default
+        return self.rows.get(key, default)
 
     def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-        assert retention is NEVER_EXPIRE
-        self.written.append(json.dumps(value))
-        self.rows[key] = json.dumps(value)
+        if self.refusal is not None:
+            raise self.refusal
+        self.rows[key] = value
 
 
-def test_an_entry_is_read_back_by_the_next_try():
+def supervisor_says(status: object) -> Exception:
+    """Make the error that a task's supervisor gives, as `AirflowRuntimeError` does."""
+    error = RuntimeError("API_SERVER_ERROR")
+    error.error = SimpleNamespace(detail={"status_code": status})  # type: ignore[attr-defined]
+    return error
+
+
+def client_says(status: int) -> Exception:
+    """Make the error that Airflow's client gives where there is no supervisor, as in `dag.test()`."""
+    error = RuntimeError("Server returned error")
+    error.response = SimpleNamespace(status_code=status)  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.mark.parametrize("says", [supervisor_says, client_says])
+@pytest.mark.parametrize("status", [404, 409, 410])
+def test_a_process_that_airflow_has_replaced_is_told_so(says, status):
+    with pytest.raises(ReplacedError):
+        TaskStateStore(Store(says(status))).set("key", {})
+
+
+@pytest.mark.parametrize("error", [supervisor_says(500), supervisor_says(None), client_says(503), OSError("gone")])
+def test_any_other_failure_of_the_store_is_passed_on(error):
+    with pytest.raises(type(error)) as caught:
+        TaskStateStore(Store(error)).set("key", {})
+    assert caught.value is error
+
+
+def context(ti: TaskInstance, **more: Any) -> Any:
+    return {"ti": ti, **more}
+
+
+def opened(store: Store | None, attempt: Attempt, **more: Any) -> Journal:
+    given: dict[str, Any] = {"tenant": TENANT, "durable": True, "event": None, "go_on": lambda: True, **more}
+    return open_journal(context(TaskInstance(), task_state_store=store), attempt, **given)
+
+
+def test_what_one_try_commits_the_next_one_reads():
     store = Store()
-    TaskStateLedger(store, tenant=TENANT, first_try=True).write(7, {"state": "closed", "at": 1.5})
-    again = TaskStateLedger(store, tenant=TENANT, first_try=False)
-    assert again.read(7) == {"state": "closed", "at": 1.5}
-    assert again.read(8) is None
+    first = opened(store, Attempt(number=1, max_tries=3))
+    first.decided(7, CLOSED)
+    first.commit(intents=[8])
+    again = opened(store, Attempt(number=2, max_tries=3, first=False))
+    assert (again.decisions, again.sent) == ({7: CLOSED}, {8})
 
 
-def test_it_knows_everything_if_it_was_there_from_the_first_try_on():
+@pytest.mark.parametrize("changed", [{"tenant": "https://other.ilucca.net"}, {"durable": False}])
+def test_the_journal_of_another_tenant_or_one_that_is_not_wanted_is_not_read(changed):
     store = Store()
-    assert TaskStateLedger(store, tenant=TENANT, first_try=True).complete
-    assert TaskStateLedger(store, tenant=TENANT, first_try=False).complete
+    first = opened(store, Attempt(number=1, max_tries=3))
+    first.decided(7, CLOSED)
+    first.commit()
+    assert opened(store, Attempt(number=2, max_tries=3), **changed).is_empty
 
 
-def test_it_does_not_know_everything_if_an_earlier_try_had_no_store_or_the_store_was_emptied():
+def test_keys_are_safe_in_an_address():
     store = Store()
-    assert not TaskStateLedger(store, tenant=TENANT, first_try=False).complete
-    assert not TaskStateLedger(store, tenant=TENANT, first_try=False).complete
+    opened(store, Attempt(number=1, max_tries=3)).commit()
+    assert all(key.replace("_", "").isalnum() for key in store.rows)
 
 
-def test_what_was_written_for_another_tenant_does_not_count():
-    """Test tenants often have the same ids as the one that they were copied from."""
+def test_nothing_is_read_or_written_once_the_task_is_to_end():
     store = Store()
-    TaskStateLedger(store, tenant="https://acme.ilucca-test.net", first_try=True).write(7, {"state": "closed"})
-    other = TaskStateLedger(store, tenant="https://acme.ilucca.net", first_try=False)
-    assert other.read(7) is None
-    assert not other.complete
+    opened(store, Attempt(number=1, max_tries=3)).commit(intents=[7])
+    before = dict(store.rows)
+    journal = opened(store, Attempt(number=2, max_tries=3), go_on=lambda: False)
+    with pytest.raises(RuntimeError):
+        journal.commit(intents=[8])
+    assert store.rows == before
 
 
-def test_a_store_that_was_empty_is_not_asked_about_each_purchase():
-    store = Store()
-    ledger = TaskStateLedger(store, tenant=TENANT, first_try=True)
-    for purchase_id in range(1, 100):
-        assert ledger.read(purchase_id) is None
-    assert store.reads == 1
-
-
-def refusal(status: int) -> AirflowRuntimeError:
-    return AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": status}))
+@pytest.mark.parametrize("same", [True, False])
+def test_an_event_brings_the_journal_along_where_there_is_no_store(same):
+    event = {"try": 1, "tenant": TENANT if same else "https://other.ilucca.net", "max_tries": 2, "records": [["c", 7]]}
+    journal = opened(None, Attempt(number=1, max_tries=2, resumed=True), event=event)
+    assert journal.decisions == ({7: CLOSED} if same else {})
 
 
 @pytest.mark.parametrize(
-    ("error", "taken_over"),
+    ("ti", "more", "event", "first", "resumed"),
     [
-        (None, False),
-        (refusal(404), True),
-        (refusal(409), True),
-        (refusal(410), True),
-        (refusal(500), False),
-        (AirflowRuntimeError(ErrorResponse(error=ErrorType.GENERIC_ERROR)), False),
-        (OSError("away"), False),
+        (TaskInstance(1), {}, None, True, False),
+        (TaskInstance(0), {}, None, True, False),
+        (TaskInstance(2), {}, None, False, False),
+        (TaskInstance(1), {"task_reschedule_count": 1}, None, False, False),
+        (TaskInstance(1), {"task_reschedule_count": 0}, None, True, False),
+        (TaskInstance(1), {"test_mode": True}, None, False, False),
+        (TaskInstance(1), {}, {"try": 1}, False, True),
+        (TaskInstance(2), {}, {"try": 1}, False, False),
     ],
 )
-def test_another_try_has_taken_over_only_where_airflow_says_so(error, taken_over):
-    class Refusing(Store):
-        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
-            if error and len(self.written) == 1:
-                raise error
-            super().set(key, value, retention=retention)
-
-    assert TaskStateLedger(Refusing(), tenant=TENANT, first_try=True).is_taken_over() is taken_over
+def test_only_the_certain_first_start_is_the_first_and_only_the_same_try_goes_on(
+    monkeypatch, ti, more, event, first, resumed
+):
+    monkeypatch.delenv("AIRFLOW_TEST_MODE", raising=False)
+    attempt = read_attempt(context(ti, **more), event)
+    assert (attempt.first, attempt.resumed, attempt.number) == (first, resumed, ti.try_number)
 
 
-def test_to_ask_whether_another_try_has_taken_over_does_not_bring_an_emptied_store_back():
-    store = Store()
-    ledger = TaskStateLedger(store, tenant=TENANT, first_try=True)
-    store.rows.clear()
-    assert not ledger.is_taken_over()
-    assert not TaskStateLedger(store, tenant=TENANT, first_try=False).complete
+def test_a_start_by_tasks_test_or_after_a_run_that_ended_is_not_the_first(monkeypatch):
+    finished = TaskInstance(1)
+    finished.duration = 0.3  # type: ignore[attr-defined]
+    assert not read_attempt(context(finished), None).first
+    monkeypatch.setenv("AIRFLOW_TEST_MODE", "True")
+    assert not read_attempt(context(TaskInstance(1)), None).first
 
 
-def test_two_small_writes_a_purchase_under_url_safe_keys_none_of_which_grows():
-    store = Store()
-    for count in (10, 100):
-        store.rows.clear()
-        store.written.clear()
-        ledger = TaskStateLedger(store, tenant=TENANT, first_try=True)
-        run = ClosingRun(range(1, count + 1), ledger=ledger, window=Window(1000))
-        Driver(run, lambda step: None, max_in_flight=2).drive()
-        assert len(store.written) == 2 * count + 1
-        assert max(len(value) for value in store.written) < 100
-        assert all(re.fullmatch(r"[a-z0-9_]+", key) for key in store.rows)
+@given(st.dictionaries(st.text(), st.recursive(st.integers() | st.text() | st.none(), st.lists)))
+def test_an_event_comes_back_as_it_was(event):
+    assert unpack(pack(event)) == event
 
 
-def test_a_run_goes_on_from_it_as_from_a_ledger_in_memory():
-    memory, store = MemoryLedger(), Store()
-    for ledger in (memory, TaskStateLedger(store, tenant=TENANT, first_try=True)):
-        run = ClosingRun([2, 1], ledger=ledger, window=Window(10))
-        Driver(run, lambda step: None, max_in_flight=1).drive()
-    for ledger in (memory, TaskStateLedger(store, tenant=TENANT, first_try=False)):
-        again = ClosingRun([1, 2], ledger=ledger, window=Window(10))
-        Driver(again, pytest.fail, max_in_flight=1).drive()
-        assert again.report()["closed"] == [1, 2]
+@pytest.mark.parametrize("text", [None, 5, "", "nonsense", "AAAA", pack([])])  # type: ignore[arg-type]
+def test_what_is_no_event_is_refused(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - base64, JSON and zlib each have a word of their own
+        unpack(text)

@@ -1,0 +1,161 @@
+"""Each invariant of the simulation can fail: take out what it is about, and it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import lucca_provider.closing.journal as journal_module
+import lucca_provider.closing.purchase as purchase_module
+import lucca_provider.closing.run as run_module
+import lucca_provider.closing.wait as wait_module
+from lucca_provider.closing import ClosingRun, Decision, Outcome
+from lucca_provider.closing.agenda import Agenda
+from lucca_provider.closing.purchase import Purchase
+from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED
+from lucca_provider.exceptions import LuccaInDoubtError
+from lucca_provider.reading.lists import ListReader
+from tests.simulation import clockwork
+from tests.simulation.invariants import INVARIANTS
+from tests.simulation.schedule import run_schedule
+
+SEEDS = range(400)
+
+TakeOut = Callable[[pytest.MonkeyPatch], object]
+
+
+def reading(patch: pytest.MonkeyPatch) -> None:
+    """Take everything for read as open, for ever."""
+
+    def add(self: Agenda, purchase_ids: Any, *, singly: bool = False) -> None:
+        for purchase_id in purchase_ids:
+            self.put(purchase_id, Purchase(read_at=1e12))
+
+    patch.setattr(Agenda, "add", add)
+
+
+def settling(patch: pytest.MonkeyPatch) -> None:
+    """Read at once what may still take effect."""
+    for module in (run_module, purchase_module, wait_module):
+        patch.setattr(module, "SETTLE_SECONDS", 0.0)
+
+
+def intent(patch: pytest.MonkeyPatch) -> None:
+    """Write nothing before a closing goes out."""
+    patch.setattr(ClosingRun, "_intend", lambda self, step: True)
+
+
+def asking(patch: pytest.MonkeyPatch) -> None:
+    """Count a reading from when it arrived."""
+    take = ClosingRun._take
+
+    def take_late(self: ClosingRun, step: Any, sent: Any, answer: object, now: float) -> None:
+        take(self, step, run_module._Sent(sent.purchase, now), answer, now)
+
+    patch.setattr(ClosingRun, "_take", take_late)
+
+
+def wait(patch: pytest.MonkeyPatch) -> None:
+    """Read nothing of what was recorded before a wait."""
+    patch.setattr(wait_module.Wait, "read", classmethod(lambda cls, carried, asked, now: None))
+
+
+def doubt(patch: pytest.MonkeyPatch) -> None:
+    """Take a lost answer for a yes."""
+    _answer_in_doubt(patch, CLOSED)
+
+
+def refusal(patch: pytest.MonkeyPatch) -> None:
+    """Take a lost answer for a no."""
+    _answer_in_doubt(patch, Decision(Outcome.REJECTED, 500))
+
+
+def _answer_in_doubt(patch: pytest.MonkeyPatch, decision: Decision) -> None:
+    answered = purchase_module.closing_answered
+
+    def decided(purchase: Purchase, answer: object, now: float) -> Purchase | Decision:
+        return decision if isinstance(answer, LuccaInDoubtError) else answered(purchase, answer, now)
+
+    patch.setattr(run_module, "closing_answered", decided)
+
+
+def naming(patch: pytest.MonkeyPatch) -> None:
+    """Leave out of the report what is not decided."""
+    build = run_module.build_report
+    patch.setattr(run_module, "build_report", lambda ids, found: {**build(ids, found), "unresolved": []})
+
+
+def silence(patch: pytest.MonkeyPatch) -> None:
+    """Tell an outcome again in each stay."""
+    tell = ClosingRun._tell
+
+    def tell_again(self: ClosingRun, purchase_id: int, decision: Decision, **ignored: bool) -> None:
+        tell(self, purchase_id, decision)
+
+    patch.setattr(ClosingRun, "_tell", tell_again)
+
+
+def freshness(patch: pytest.MonkeyPatch) -> None:
+    """Let a reading count for ten seconds only."""
+    patch.setattr(purchase_module, "READING_AGE", 10.0)
+
+
+def thrift(patch: pytest.MonkeyPatch) -> None:
+    """Read the list to its end, however long it is."""
+    patch.setattr(ListReader, "is_worth_reading", lambda self, missing, affordable: not self.ended)
+
+
+def words(patch: pytest.MonkeyPatch) -> None:
+    """Forget over a wait who closed what."""
+    patch.setattr(journal_module, "_KEPT", {"c": ALREADY_CLOSED, "a": ALREADY_CLOSED})
+
+
+def progress(patch: pytest.MonkeyPatch) -> None:
+    """Leave the worker again though nothing was sent."""
+    patch.setattr(ClosingRun, "_may_leave", property(lambda self: True, lambda self, may: None), raising=False)
+    patch.setattr(clockwork, "MAX_EVENTS", 10_000)
+
+
+DYING: list[tuple[TakeOut, str]] = [
+    (reading, "not posted to what was read as closed"),
+    (reading, "read before it is closed"),
+    (reading, "no second closing"),
+    (settling, "settled"),
+    (settling, "no second closing"),
+    (intent, "intent first"),
+    (intent, "its own closing is called closed"),
+    (asking, "a reading is fresh"),
+    (wait, "within the limit"),
+    (doubt, "closed is true"),
+    (refusal, "rejected was answered"),
+    (naming, "named once"),
+    (silence, "metric, log and report agree"),
+    (freshness, "few requests"),
+    (thrift, "few pages"),
+    (words, "deferrals change nothing"),
+    (progress, "every run ends"),
+]
+
+
+@pytest.mark.parametrize(("take_out", "invariant"), DYING, ids=lambda each: getattr(each, "__name__", each))
+def test_an_invariant_dies_without_what_it_is_about(
+    monkeypatch: pytest.MonkeyPatch, take_out: TakeOut, invariant: str
+) -> None:
+    take_out(monkeypatch)
+    assert any(run_schedule(seed, watched=invariant).broken for seed in SEEDS)
+
+
+def test_each_invariant_is_shown_to_be_able_to_die() -> None:
+    assert {invariant for _, invariant in DYING} == set(INVARIANTS)
+
+
+def test_all_hold_as_it_is() -> None:
+    assert [broken for seed in range(100) for broken in run_schedule(seed).broken] == []
+
+
+def test_a_seed_is_replayed_as_it_was() -> None:
+    first, second = (run_schedule(7, tracing=True) for _ in range(2))
+    assert first.trace
+    assert first.trace == second.trace
