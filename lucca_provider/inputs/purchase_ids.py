@@ -105,8 +105,8 @@ def _column_names(row: object) -> list[object] | None:
 
 
 def _is_column_name(name: object) -> bool:
-    """Return whether a key names a column, and is not a value itself. ``_0`` stands for a name that was none."""
-    if not isinstance(name, str) or re.fullmatch(r"_\d+", name):
+    """Return whether a key names a column, and is not a value itself: ``_0`` too, for a name that was none."""
+    if not isinstance(name, str):
         return False
     try:
         float(name)

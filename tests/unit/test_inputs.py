@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import enum
+import zoneinfo
 from collections import UserList, deque, namedtuple
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pendulum
 import pytest
 
@@ -320,7 +322,90 @@ def test_an_error_says_what_a_date_and_a_comment_may_be():
     assert str(raised.value) == "comment: '\\ud800' has a character that is not valid Unicode."
 
 
-@pytest.mark.parametrize("value", [None, "", "Validé ✓\nthe second line"])
+PARIS = pendulum.timezone("Europe/Paris")
+MIDNIGHT = pendulum.datetime(2026, 11, 1, tz=PARIS)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        MIDNIGHT,
+        MIDNIGHT.add(hours=12).in_timezone("UTC"),
+        datetime.datetime(2026, 11, 1, 0, 30),
+        datetime.datetime(2026, 11, 1, 6, tzinfo=datetime.timezone.utc),
+        datetime.datetime(2026, 11, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")),
+        pd.Timestamp("2026-11-01", tz="Europe/Paris"),
+        pd.Timestamp("2026-11-01"),
+        datetime.date(2026, 11, 1),
+        "2026-11-01",
+    ],
+)
+def test_a_moment_that_is_on_the_same_day_in_the_dag_s_time_zone_is_that_day(moment):
+    assert parse_closing_date(moment, timezone=PARIS) == "2026-11-01"
+    assert parse_closing_date(moment) == "2026-11-01"
+
+
+@pytest.mark.parametrize(
+    ("moment", "own"),
+    [
+        (MIDNIGHT.in_timezone("UTC"), "2026-10-31"),
+        (datetime.datetime(2026, 10, 31, 23, tzinfo=datetime.timezone.utc), "2026-10-31"),
+        (datetime.datetime(2026, 10, 31, 19, 30, tzinfo=zoneinfo.ZoneInfo("America/New_York")), "2026-10-31"),
+        (datetime.datetime(2026, 11, 2, 4, tzinfo=datetime.timezone(datetime.timedelta(hours=9))), "2026-11-02"),
+        (pd.Timestamp("2026-10-31 23:00", tz="UTC"), "2026-10-31"),
+    ],
+)
+def test_a_moment_that_is_on_another_day_there_is_refused_with_both_days(moment, own):
+    assert parse_closing_date(moment) == own
+    there = "in the DAG's time zone Europe/Paris it is 2026-11-01"
+    with pytest.raises(InvalidInputError, match=rf"^closing_date: 2026-.* is on {own}, but {there}"):
+        parse_closing_date(moment, timezone=PARIS)
+
+
+@pytest.mark.parametrize(
+    "value", [pd.NaT, np.datetime64("NaT"), pd.NA, float("nan"), "NaT", np.datetime64("2026-01-31")]
+)
+def test_what_has_no_date_is_refused(value):
+    with pytest.raises(InvalidInputError, match=r"^closing_date"):
+        parse_closing_date(value)
+
+
+def test_a_template_that_found_no_day_is_refused():
+    assert parse_closing_date("2026-01-31", templated=True) == "2026-01-31"
+    with pytest.raises(InvalidInputError, match=r"^day is None: its template found nothing"):
+        parse_closing_date(None, name="day", templated=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (4711, "4711"),
+        (True, "True"),
+        (1.5, "1.5"),
+        (Decimal("1.10"), "1.10"),
+        (datetime.date(2026, 1, 31), "2026-01-31"),
+        (datetime.datetime(2026, 1, 31, 6), "2026-01-31 06:00:00"),
+        (datetime.time(6), "06:00:00"),
+    ],
+)
+def test_a_number_or_a_date_as_a_comment_is_its_text(value, text):
+    assert parse_comment(value) == text
+    assert parse_comment(value, templated=True) == text
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", "None", " None\n"])
+def test_a_template_that_found_no_comment_is_refused(value):
+    with pytest.raises(InvalidInputError, match=r"^comment is .*its template found nothing"):
+        parse_comment(value, templated=True)
+
+
+@pytest.mark.parametrize("value", ["{{ run_id }}", "by {% if x %}", "{{", "for {{ x"])
+def test_a_comment_that_still_holds_a_template_is_refused(value):
+    with pytest.raises(InvalidInputError, match=r"^comment: .* still holds a template"):
+        parse_comment(value)
+
+
+@pytest.mark.parametrize("value", [None, "", "{ }", "Validé ✓\nthe second line"])
 def test_a_comment_is_text(value):
     assert parse_comment(value) == value
 

@@ -66,6 +66,8 @@ def database_rows(*columns: str) -> list[Any]:
     return rows
 
 
+UNINSTALLED = type("DataFrame", (), {"__module__": "cudf.core.dataframe", "__iter__": lambda self: iter([2024])})
+"""A type of a library that is not installed here, which is known by its module alone."""
 SALES = pd.DataFrame({"id": [101, 102], "year": [2024, 2025], "amount": [5, 6]})
 PIVOT = SALES.pivot_table(index="id", columns="year", values="amount")
 IDS = pd.DataFrame({"id": [101, 102]})
@@ -94,6 +96,7 @@ CONTAINERS: dict[str, tuple[Any, str]] = {
     "arrow column": (pa.table({"id": [101]})["id"], "a pyarrow ChunkedArray"),
     "arrow array": (pa.array([101]), "a pyarrow Int64Array"),
     "a table of any other library": (Foreign(), "which has labels beside its values"),
+    "a table known by its module": (UNINSTALLED(), "a cudf DataFrame"),
     "numpy records": (np.array([(101, 3)], dtype=[("id", int), ("n", int)]), "a structured numpy array"),
     "numpy records of one field": (np.array([(101,)], dtype=[("id", int)]), "a structured numpy array"),
     "numpy recarray": (np.rec.array([(101, 3)], names="id,n"), "a structured numpy array"),
