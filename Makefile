@@ -183,7 +183,7 @@ audit: .venv/3.3/quality ## Search the code, and what is pinned, for known weakn
 	done; \
 	{ set +x; } 2>/dev/null; exit $$failed
 
-mutation: .venv/3.3/quality ## Change the closing and the hook in thousands of ways, and count what no test notices (an hour)
+mutation: .venv/3.3/quality ## Change the domain and the hook in thousands of ways, and print the share that the tests notice (an hour)
 	.venv/3.3/bin/python -m mutmut run --max-children 2 $(if $(MUTANTS),'$(MUTANTS)')
 	.venv/3.3/bin/python -m tests.mutation
 
