@@ -129,7 +129,7 @@ class World:
             self.server.told_closed.clear()
             self.told.clear()
         resumed = event is not None
-        attempt = Attempt(self.tries, self.tries, resumed=resumed, first=self.tries == 1 and not resumed)
+        attempt = Attempt(self.tries, 9, resumed=resumed, first=self.tries == 1 and not resumed)
         journal = Journal(attempt, new_id=self.store.new_id, store=self.store if self.durable else None)
         journal.read()
         if event is not None:
@@ -147,12 +147,14 @@ class World:
         self.now += retry_delay
         self.start()
 
-    def leave(self, seconds: float) -> None:
-        """Leave the worker, and go on in another process."""
+    def leave(self, seconds: float) -> bool:
+        """Leave the worker and go on in another process, unless the wait has to be made in this one."""
         event = self.run.leave(self.now)
-        if event is not None:
-            self.now += seconds
-            self.start(json.loads(json.dumps(event)))
+        if event is None:
+            return False
+        self.now += seconds
+        self.start(json.loads(json.dumps(event)))
+        return True
 
     def finish(self, faults: Iterator[str], latencies: Iterator[float], *, requests: int, leaving: bool) -> bool:
         """
@@ -160,7 +162,7 @@ class World:
 
         :return: whether the run came to its end
         """
-        for _ in range(100 * requests):
+        for _ in range(10 * requests + 1000):
             full = len(self.in_flight) >= self.max_in_flight
             what = Pause(None) if full else self.run.next(self.now)
             if what is None:
@@ -176,8 +178,6 @@ class World:
                 self.run.answered(*self.in_flight.pop(0), self.now)
             else:
                 assert what.until is not None
-                if leaving and what.burst > self.now:
-                    self.leave(what.burst - self.now)
-                else:
+                if not (leaving and what.burst > self.now and self.leave(what.burst - self.now)):
                     self.now = max(self.now, what.until)
         raise AssertionError("no end")
