@@ -129,7 +129,7 @@ class World:
             self.server.told_closed.clear()
             self.told.clear()
         resumed = event is not None
-        attempt = Attempt(self.tries, self.tries, resumed=resumed, first=self.tries == 1 and not resumed)
+        attempt = Attempt(self.tries, 9, resumed=resumed, first=self.tries == 1 and not resumed)
         journal = Journal(attempt, new_id=self.store.new_id, store=self.store if self.durable else None)
         journal.read()
         if event is not None:
