@@ -149,6 +149,7 @@ test-%: .venv/%/ready FORCE
 
 SEEDS := 0-19999
 simulate: .venv/3.3/ready ## Run seeded schedules of many tasks on one tenant, and check what must hold in each (SEEDS=0-999, or one of them)
+	.venv/3.3/bin/python -m pytest tests/simulation -q
 	.venv/3.3/bin/python -m tests.simulation $(SEEDS)
 
 test-system: .venv/3.3/ready ## Run the system tests: whole Airflows on this machine, which close purchases

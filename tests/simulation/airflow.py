@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lucca_provider.closing import Report
+from lucca_provider.closing.purchase import READING_AGE
 from tests.simulation.clockwork import Clockwork
 from tests.simulation.invariants import Unit, excuse
 from tests.simulation.process import Process
@@ -221,12 +222,19 @@ class World:
             self._ended_cleared(task)
             return
         task.state, task.event = "deferred", event
-        queue = (
-            0.1
-            if self.calm
-            else self.clock.random.choice((0.1, 1.0, 1.0, 5.0, 5.0, 700.0 * self.clock.random.random()))
-        )
-        self.clock.at(moment - self.draw_offset() + queue, self._resume, task, task.token)
+        self.clock.at(self._back_at(process, moment), self._resume, task, task.token)
+
+    def _back_at(self, process: Process, moment: float) -> float:
+        """Return when a task is back on a worker: its trigger fires, and then it waits in the queue."""
+        if self.calm:
+            return moment + 0.1
+        draw, readings = self.clock.random, process.unit.readings
+        fires = moment - self.draw_offset()
+        if readings and draw.random() < 0.1:
+            # A busy queue, until a reading is just about too old.
+            read_at, _ = draw.choice(list(readings.values()))
+            return max(fires, read_at + READING_AGE + draw.uniform(-2.0, 6.0))
+        return fires + draw.choice((0.1, 1.0, 1.0, 5.0, 5.0, 700.0 * draw.random()))
 
     def _resume(self, task: TaskInstance, token: int) -> None:
         if task.token != token or task.state != "deferred":
@@ -336,7 +344,7 @@ class World:
             else:
                 task.process.interrupt("cleared")
             return
-        if self.rule != "2.11" or self.clock.chance(0.2):
+        if self.rule != "2.11":
             task.event = None
         self._schedule(task, self.clock.random.choice((0.01, 1.0, 10.0)))
 

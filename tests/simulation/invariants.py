@@ -194,7 +194,7 @@ class Unit:
 
     def _own_closings(self, process: Process, purchase_ids: Sequence[int]) -> None:
         # What a replaced process reports is only logged: it has read an empty journal.
-        if not self.task.journal_is_whole or process.was_replaced:
+        if process.was_replaced or not self.task.journal_is_whole:
             return
         for purchase_id in purchase_ids:
             closer = self.tenant.truths[purchase_id].closer
