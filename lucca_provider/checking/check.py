@@ -60,7 +60,12 @@ class Source(Protocol):
         """Return one purchase."""
 
     def get_page(self, path: str, params: Mapping[str, Any]) -> object:
-        """Return the JSON of a page of a list, whatever it is."""
+        """
+        Return the JSON of a page of a list, whatever it is.
+
+        :param path: of the list
+        :param params: query parameters
+        """
 
 
 def check_purchases(

@@ -50,6 +50,8 @@ class Store(Protocol):
         """
         Keep a JSON value under a key, before this returns.
 
+        :param key: where
+        :param value: what takes the place of an earlier one
         :raises ReplacedError: if another try has taken over
         """
 

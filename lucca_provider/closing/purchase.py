@@ -60,20 +60,23 @@ REASON_LENGTH = 500
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """What one try knows of one purchase. Moments are seconds on the run's clock."""
+    """
+    What one try knows of one purchase. Moments are seconds on the run's clock.
+
+    :param read_at: when the reading that shows it open was asked for; ``None`` if there is none
+    :param ready_at: nothing is asked about it before, and no page that was asked for before counts
+    :param sends: closings in this try that ended without a clear answer, or were not sent
+    :param reads: readings in a row without a clear answer
+    :param maybe: whether a closing that this task sent may have taken effect
+    :param refusal: Lucca's clear no, until a reading shows whether the purchase was closed before
+    """
 
     read_at: float | None = None
-    """When the reading that shows it open was asked for; ``None`` if there is none."""
     ready_at: float = 0.0
-    """Nothing is asked about it before, and no page that was asked for before counts."""
     sends: int = 0
-    """Closings in this try that ended without a clear answer, or were not sent."""
     reads: int = 0
-    """Readings in a row without a clear answer."""
     maybe: bool = False
-    """Whether a closing that this task sent may have taken effect."""
     refusal: Decision | None = None
-    """Lucca's clear no, until a reading shows whether the purchase was closed before."""
 
 
 UNREAD = Purchase()

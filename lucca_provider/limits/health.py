@@ -66,16 +66,17 @@ class Throttle:
     How a 429 is waited for: as long as Lucca asks, up to :data:`MAX_WAIT` of such waiting in a row.
 
     What counts is the waiting that was asked for, not the time that passed: a busy worker queue uses up nothing.
+
+    :param pauses: pauses in a row; the 429s of one burst make one
+    :param waited: seconds of waiting that these pauses come to
+    :param until: when the pause is over
+    :param closing: whether a closing is among what was answered with 429 in a row
     """
 
     pauses: int = 0
-    """Pauses in a row; the 429s of one burst make one."""
     waited: float = 0.0
-    """Seconds of waiting that these pauses come to."""
     until: float = 0.0
-    """When the pause is over."""
     closing: bool = False
-    """Whether a closing is among what was answered with 429 in a row."""
 
     def take(self, error: LuccaThrottledError, now: float, *, closing: bool = False) -> Stop | None:
         """
@@ -123,12 +124,15 @@ def _throttled_for(waited: float, wait: float) -> str:
 
 @dataclass(slots=True)
 class Outage:
-    """How often in a row nobody gave a clear answer: no connection, no answer, a broken one, 408 or 5xx."""
+    """
+    How often in a row nobody gave a clear answer: no connection, no answer, a broken one, 408 or 5xx.
+
+    :param failures: in a row; those of one burst count once
+    :param until: when the next request may be sent
+    """
 
     failures: int = 0
-    """In a row; those of one burst count once."""
     until: float = 0.0
-    """When the next request may be sent."""
 
     def take(self, error: LuccaInDoubtError | LuccaNotSentError, now: float) -> Stop | None:
         """
@@ -162,16 +166,17 @@ class Access:
 
     Until the API has given one clear answer, a 404 or a web page may mean a wrong host. It decides nothing then: a
     probe is due.
+
+    :param proven: whether something at this host has answered as Lucca's API does
+    :param probe_due: whether nothing else may be sent before a probe has answered
+    :param forbidden_reads: 403s in a row to readings; -1 once anything was read
+    :param forbidden_closings: 403s in a row to closings; -1 once anything was closed
     """
 
     proven: bool = False
-    """Whether something at this host has answered as Lucca's API does."""
     probe_due: bool = False
-    """Whether nothing else may be sent before a probe has answered."""
     forbidden_reads: int = 0
-    """403s in a row to readings; -1 once anything was read."""
     forbidden_closings: int = 0
-    """403s in a row to closings; -1 once anything was closed."""
 
     def is_undecided(self, answer: object) -> bool:
         """
@@ -240,7 +245,13 @@ def _streak(count: int, answer: object, right: str) -> tuple[int, Stop | None]:
 
 @dataclass(slots=True)
 class Health:
-    """The three together."""
+    """
+    The three together.
+
+    :param throttle: what is known of 429s
+    :param outage: of missing answers
+    :param access: of the host and the key
+    """
 
     throttle: Throttle = field(default_factory=Throttle)
     outage: Outage = field(default_factory=Outage)
@@ -298,6 +309,7 @@ class Health:
         """
         Go on with what :meth:`carry` returned.
 
+        :param carried: what was carried
         :param now: the present moment; the other process may have had another clock, so no pause is longer than one
             that Lucca may ask for
         """

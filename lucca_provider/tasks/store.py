@@ -45,6 +45,8 @@ class TaskStateStore:
         """
         Keep a value, for as long as Airflow does by default.
 
+        :param key: where
+        :param value: any JSON
         :raises ReplacedError: if Airflow has given this process up
         """
         try:
