@@ -89,14 +89,6 @@ class Window:
         """
         insort(self._answers, moment)
 
-    def clamp(self, now: float) -> None:
-        """
-        Take no answer for later than now, should the process that got it have had another clock.
-
-        :param now: the present moment
-        """
-        self._answers = [min(answer, now) for answer in self._answers]
-
     def answers(self) -> list[float]:
         """Return the moments that still count, for the process that goes on."""
         return list(self._answers)
