@@ -381,7 +381,7 @@ class ClosingRun:
             for item in self._listing.take(answer):
                 before = self._agenda[item["id"]]
                 known = page_read(before, item.get("state"), sent.at)
-                if item["id"] in self._agenda.unlisted and known is not before:
+                if known is not before and self._agenda.takes_pages(item["id"]):
                     self._health.access.forbidden_reads = -1
                     self._know(item["id"], known)
         elif step.kind is Kind.CLOSE:
