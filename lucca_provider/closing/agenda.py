@@ -29,6 +29,8 @@ class Agenda:
         """Unread, and the list may tell: in the order asked for."""
         self.intended: set[int] = set()
         """Open, with an intent that was written and not used."""
+        self.has_expired = False
+        """Whether readings became too old, and nothing was decided since: then the worker is not left again."""
         self._known: dict[int, Purchase] = {}
         """What is known, where that is anything."""
         self._single: deque[int] = deque()
@@ -117,6 +119,7 @@ class Agenda:
         self.unlisted.pop(purchase_id, None)
         self._open.pop(purchase_id, None)
         self.intended.discard(purchase_id)
+        self.has_expired = False
 
     def read_singly(self) -> None:
         """Read the unlisted ones one by one."""
@@ -148,7 +151,7 @@ class Agenda:
             self._known[purchase_id] = replace(self[purchase_id], read_at=None)
             self.intended.discard(purchase_id)
             self.unlisted[purchase_id] = None
-            expired = True
+            expired = self.has_expired = True
         return expired
 
     def next(self, now: float) -> tuple[Step, float] | None:

@@ -45,6 +45,7 @@ __all__ = [
     "reading_answered",
     "shorten",
     "shows_no_effect",
+    "undecided",
 ]
 
 SETTLE_SECONDS = 5.0
@@ -168,6 +169,22 @@ def page_read(purchase: Purchase, state: object, asked_at: float) -> Purchase | 
     if (state in OPEN_STATES) == (purchase.read_at is not None):
         return purchase
     return replace(purchase, read_at=asked_at if state in OPEN_STATES else None)
+
+
+def undecided(purchase: Purchase, why: str, *, in_flight: bool) -> Decision:
+    """
+    Decide a purchase of which no more can be found out in this try.
+
+    :param purchase: what is known
+    :param why: why the run ends before that
+    :param in_flight: whether a closing of it is on its way
+    """
+    if in_flight or purchase.maybe:
+        return _unresolved(f"sent, but the answer is not known; then: {why}")
+    if purchase.refusal is not None:
+        # It may have been refused because it was closed before.
+        return _unresolved(f"{purchase.refusal}, and its state was not read; then: {why}")
+    return _unresolved(f"not reached: {why}")
 
 
 def _state_known(purchase: Purchase, state: str | None, asked_at: float) -> Purchase | Decision:
