@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from lucca_provider.reports.facts import list_facts
 from lucca_provider.reports.tables import Table
-from lucca_provider.reports.text import REASON_LENGTH, one_line, say_amount
+from lucca_provider.reports.text import NAME_LENGTH, REASON_LENGTH, one_line, say_amount
 
 __all__ = ["to_html"]
 
@@ -34,10 +34,11 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["line"] = _line
+    environment.filters["name"] = partial(_line, length=NAME_LENGTH)
+    environment.filters["words"] = partial(_line, length=REASON_LENGTH)
     environment.globals["say_amount"] = say_amount
     return environment.get_template("page.html.jinja")
 
 
-def _line(text: str | None) -> str:
-    return one_line(text or "", REASON_LENGTH) or "–"
+def _line(text: str | None, length: int) -> str:
+    return one_line(text or "", length) or "–"

@@ -57,14 +57,14 @@ class Page(HTMLParser):
 @given(texts)
 def test_a_row_stays_a_row_and_shows_its_text(text: str) -> None:
     _, facts, refused, unresolved, closed = Page(to_html(closing_of(text))).tables
-    title = one_line(text, REASON_LENGTH) or "–"
+    title = one_line(text) or "–"
     assert closed[1:] == [["101", title, title, "100.00\N{NO-BREAK SPACE}EUR", "closed", "Closed"]]
     assert [row[:4] for row in refused[1:]] == [["102", title, title, "unknown"]]
     assert [row[:5] for row in unresolved[1:]] == [
         ["103", "–", "–", "unknown", one_line(text or "unresolved", REASON_LENGTH) or "–"]
     ]
     if text:
-        assert ["Run", title] in facts
+        assert ["Run", one_line(text, REASON_LENGTH) or "–"] in facts
 
 
 @given(texts)

@@ -83,7 +83,8 @@ def test_a_purchase_is_a_line_whatever_its_title_holds(style: str, text: str) ->
     for row in rows:
         assert None not in row
         assert None not in row.values()
-    assert rows[2]["Title"].removeprefix("'") == one_line(text, 32_000).removeprefix("'")
+    line = one_line(text, 32_000)
+    assert rows[2]["Title"] in (line, f"'{line}")
     assert rows[2]["Billed amount"] == {"fr": "100,00", "en": "100.00"}[style]
     assert not any(cell.lstrip().startswith(tuple("=+-@")) for row in rows for cell in row.values())
 
