@@ -86,3 +86,7 @@ def test_very_many_currencies_are_not_all_named() -> None:
     said = say_amounts({f"C{number}": Decimal(1) for number in range(500)}, 0)
     assert said.endswith("and amounts in 490 more currencies")
     assert said.count("1.00") == 10
+
+
+def test_half_a_character_is_shown_as_missing() -> None:
+    assert one_line("a\ud800b") == "a\N{REPLACEMENT CHARACTER}b"
