@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
+from lucca_provider.reading.amounts import read_amount
 from lucca_provider.reading.states import CLOSED_STATE, OPEN_STATES
 
 __all__ = ["Finding", "Rules", "find_readiness"]
@@ -31,7 +32,6 @@ _PAYMENT = {
 _COMPLETION = {"Disputed": "disputed", "Partial": "only partly complete"}
 _TYPES = {"Invoice": "invoice", "CreditNote": "credit note"}
 _SHOWN_LENGTH = 60
-_MAX_DIGITS = 15
 MAX_REASONS = 10
 """Documents that are named for one purchase."""
 
@@ -164,7 +164,7 @@ def _find_gap(
 ) -> str | None:
     """Say what hints at documents that were not found: older than looked for, or hidden from this API key."""
     told = purchase.get("billedAmount")
-    billed = _amount(told)
+    billed = read_amount(told)
     if since is not None:
         return _find_older(billed, documents, rules, since)
     return _find_hidden(billed, documents) if documents else _find_all_hidden(told, billed)
@@ -202,7 +202,7 @@ def _most(documents: Iterable[Mapping[str, Any]]) -> Decimal | None:
     for document in documents:
         if document.get("type") == "CreditNote":
             continue
-        amount = _amount(document.get("amountIncludingTaxes"), "includingTaxes")
+        amount = read_amount(document.get("amountIncludingTaxes"), "includingTaxes")
         if amount is None:
             return None
         most += max(amount, Decimal())
@@ -225,33 +225,13 @@ def _totals(documents: Iterable[Mapping[str, Any]], rules: Rules) -> set[Decimal
 
 
 def _signed_amount(document: Mapping[str, Any], taxes: str) -> Decimal | None:
-    amount = _amount(document.get("amountIncludingTaxes"), taxes)
+    amount = read_amount(document.get("amountIncludingTaxes"), taxes)
     # Whether Lucca gives that of a credit note a sign is not published.
     return -abs(amount) if amount is not None and document.get("type") == "CreditNote" else amount
 
 
 def _is_cancelled(document: Mapping[str, Any], rules: Rules) -> bool:
     return not rules.cancelled_states.isdisjoint({_text(document, "conformityState"), _text(document, "paymentState")})
-
-
-def _amount(value: object, *path: str) -> Decimal | None:
-    """
-    Read an amount in the tenant's currency, the same for all documents of a purchase.
-
-    Lucca publishes ``{"counter": {"value": …}}`` for documents; the shape of a purchase's amounts is not published.
-    """
-    for key in ("counter", *path, "value"):
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    # More digits than an amount has are a mistake, and could overflow or fill the memory.
-    return amount if amount.is_finite() and amount.adjusted() < _MAX_DIGITS else None
 
 
 def _name(document: Mapping[str, Any]) -> str:

@@ -46,9 +46,10 @@ ROOMS = {
     "reading": ("exceptions", "inputs", "limits"),
     "checking": ("exceptions", "limits", "reading"),
     "closing": ("exceptions", "limits", "reading"),
+    "reports": ("inputs", "reading"),
 }
-# Beside these and the standard library. Airflow has imported it before.
-OTHERS = {"inputs": ("pendulum",)}
+# Beside these and the standard library. Airflow has imported them before.
+OTHERS = {"inputs": ("pendulum",), "reports": ("jinja2",)}
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -1,0 +1,218 @@
+"""Sorts what a check or a closing says into the order in which a person wants to know of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from lucca_provider.inputs.errors import InvalidInputError, shown
+from lucca_provider.reading.amounts import read_amount
+from lucca_provider.reading.states import CLOSED_STATE
+from lucca_provider.reports.tables import Details, Group, Head, Row, Section, Table
+from lucca_provider.reports.text import one_line
+
+__all__ = ["check_table", "closing_table", "read_details", "reasons_of"]
+
+_MAX_DECIMALS = 8
+"""What stands behind comes of binary fractions, such as 0.30000000000000004."""
+_CURRENCY_LENGTH = 10
+_NOTHING_KNOWN = Details()
+
+
+def read_details(purchase: Mapping[str, Any]) -> Details:
+    """
+    Read what a table shows of a purchase. What has another shape than expected is not known.
+
+    :param purchase: as Lucca answers it, or with the names of ``fields`` of ``ListPurchasesOperator``, such as
+        ``supplier.name`` and ``billedAmount.counter.value``
+    """
+    value, currency = (_value(purchase, f"billedAmount.counter.{name}") for name in ("value", "currency"))
+    amount = read_amount({"counter": {"value": value}})
+    if amount is not None:
+        amount = min(amount, round(amount, _MAX_DECIMALS), key=_decimals)
+    code = _text(currency)
+    return Details(
+        title=_text(_value(purchase, "title")),
+        supplier=_text(_value(purchase, "supplier.name")),
+        amount=amount,
+        currency=code and (one_line(code, _CURRENCY_LENGTH) or None),
+        state=_text(_value(purchase, "state")),
+    )
+
+
+def check_table(
+    check: Mapping[str, Any],
+    head: Head,
+    *,
+    details: Mapping[int, Details] | None = None,
+    left_out: Mapping[int, str] | None = None,
+) -> Table:
+    """
+    Sort what a check found: what can be closed comes first, since that is what a person decides about.
+
+    :param check: as ``CheckPurchasesOperator`` pushes it
+    :param head: what it is about
+    :param details: purchase id to what is known of it
+    :param left_out: purchases that were left out of the check, and why
+    :raises InvalidInputError: if the check has another shape
+    """
+    _assert_shape("check", check, {"blocked": "reasons", "unknown": "reason"}, ("closable", "already_closed"))
+    reasons = reasons_of(check)
+    found = {
+        Group.READY: dict.fromkeys(check["closable"], ""),
+        Group.BLOCKED: {one["id"]: reasons[one["id"]] for one in check["blocked"]},
+        Group.UNKNOWN: {one["id"]: reasons[one["id"]] for one in check["unknown"]},
+        Group.ALREADY_CLOSED: dict.fromkeys(check["already_closed"], ""),
+    }
+    known = details or {}
+    rows = {
+        group: [
+            Row(number, group.words, reason, known.get(number, _NOTHING_KNOWN)) for number, reason in purchases.items()
+        ]
+        for group, purchases in _with_others(found, left_out).items()
+    }
+    return Table("Check of purchases in Lucca", head, _sections(rows))
+
+
+def closing_table(
+    report: Mapping[str, Any],
+    head: Head,
+    *,
+    details: Mapping[int, Details] | None = None,
+    left_out: Mapping[int, str] | None = None,
+    unread: Mapping[int, str] | None = None,
+) -> Table:
+    """
+    Sort what a closing reported: what was not closed comes first, then what was.
+
+    If ``head`` says that the states were read back, a purchase that was reported as closed stands among the closed ones
+    only if its details say that Lucca shows it as closed.
+
+    :param report: as ``ClosePurchaseOperator`` pushes it, also when it fails
+    :param head: what it is about
+    :param details: purchase id to what is known of it
+    :param left_out: other purchases that a reader expects to see, such as those that a check found not ready, and why
+        no closing was asked for
+    :param unread: purchases whose state could not be read back, and why
+    :raises InvalidInputError: if the report has another shape
+    """
+    _assert_shape("report", report, {"rejected": None, "unresolved": "reason"}, ("closed", "already_closed"))
+    found = {
+        Group.REFUSED: {one["id"]: _say_refusal(one) for one in report["rejected"]},
+        Group.UNRESOLVED: {one["id"]: one["reason"] for one in report["unresolved"]},
+        Group.CLOSED: dict.fromkeys(report["closed"], ""),
+        Group.ALREADY_CLOSED: dict.fromkeys(report["already_closed"], ""),
+    }
+    read_back = _ReadBack(head, details or {}, unread or {})
+    rows: defaultdict[Group, list[Row]] = defaultdict(list)
+    for group, purchases in _with_others(found, left_out).items():
+        for number, reason in purchases.items():
+            place, row = read_back.place(number, group, reason)
+            rows[place].append(row)
+    return Table("Closing of purchases in Lucca", head, _sections(rows), is_closing=True)
+
+
+def reasons_of(check: Mapping[str, Any]) -> dict[int, str]:
+    """
+    Return why purchases cannot be closed now.
+
+    :param check: as ``CheckPurchasesOperator`` pushes it
+    :return: purchase id to words, for those that are blocked or unknown
+    """
+    blocked = {one["id"]: "; ".join(one["reasons"]) for one in check.get("blocked", [])}
+    return blocked | {one["id"]: one["reason"] for one in check.get("unknown", [])}
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadBack:
+    """What Lucca shows after a closing, if anybody asked."""
+
+    head: Head
+    details: Mapping[int, Details]
+    unread: Mapping[int, str]
+
+    def place(self, number: int, group: Group, reason: str) -> tuple[Group, Row]:
+        """Return where a purchase belongs, and its row."""
+        details = self.details.get(number, _NOTHING_KNOWN)
+        comment, day = (self.head.comment, self.head.closing_date) if group is Group.CLOSED else (None, None)
+        words = ""
+        if self.head.read_back_at is not None:
+            state = None if number in self.unread else details.state
+            words = state or f"could not be read: {self.unread.get(number, 'Lucca returned no state')}"
+            group, reason = _compare(group, reason, state, words)
+        return group, Row(number, group.words, reason, details, words, comment, day)
+
+
+def _compare(group: Group, reason: str, state: str | None, words: str) -> tuple[Group, str]:
+    """Say where a purchase belongs, and why, now that its state was read, or could not be."""
+    if state == CLOSED_STATE and group in (Group.REFUSED, Group.UNRESOLVED):
+        return group, f"{reason or group.words}; by now Lucca shows it as {state}"
+    if state != CLOSED_STATE and group in (Group.CLOSED, Group.ALREADY_CLOSED):
+        but = f"Lucca shows it as {words}" if state else f"its state {words}"
+        return Group.UNCONFIRMED, f"reported as {group.words}, but {but}"
+    return group, reason
+
+
+def _say_refusal(entry: Mapping[str, Any]) -> str:
+    """Say why Lucca refused: its reason first, its status last."""
+    status = " ".join(str(entry[key]) for key in ("status", "title") if entry.get(key))
+    detail = str(entry.get("detail") or "no reason given")
+    return f"{detail} ({status})" if status else detail
+
+
+def _with_others(
+    found: Mapping[Group, Mapping[int, str]], others: Mapping[int, str] | None
+) -> Mapping[Group, Mapping[int, str]]:
+    """Add those that nobody asked about, as far as they are not among the found ones."""
+    named = {number for purchases in found.values() for number in purchases}
+    left = {number: reason for number, reason in (others or {}).items() if number not in named}
+    return {**found, Group.LEFT_OUT: left}
+
+
+def _sections(rows: Mapping[Group, Sequence[Row]]) -> Sequence[Section]:
+    return tuple(Section(group, tuple(rows[group])) for group in Group if rows.get(group))
+
+
+def _assert_shape(name: str, value: object, with_words: Mapping[str, str | None], ids_only: Sequence[str]) -> None:
+    """Refuse what another task, or another version, may have pushed."""
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(f"{name}: {shown(value)} is no mapping of outcomes to purchases.")
+    for key in (*with_words, *ids_only):
+        entries = value.get(key)
+        if not isinstance(entries, (list, tuple)):
+            raise InvalidInputError(f"{name}: it has no list {key!r}, but {shown(entries)}.")
+        for entry in entries:
+            if not (type(entry) is int if key in ids_only else _is_explained(entry, with_words[key])):
+                raise InvalidInputError(f"{name}: {shown(entry)} in {key!r} does not name a purchase as it should.")
+
+
+def _is_explained(entry: object, words: str | None) -> bool:
+    """Return whether an entry has an id, and words of the right type under the given key."""
+    if not isinstance(entry, Mapping) or type(entry.get("id")) is not int:
+        return False
+    said = entry.get(words) if words else ""
+    if words == "reasons":
+        return isinstance(said, (list, tuple)) and all(isinstance(text, str) for text in said)
+    return isinstance(said, str)
+
+
+def _decimals(amount: Decimal) -> int:
+    exponent = amount.as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _value(purchase: Mapping[str, Any], name: str) -> object:
+    """Return a field, by its whole name or within others."""
+    if name in purchase:
+        return purchase[name]
+    value: object = purchase
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
