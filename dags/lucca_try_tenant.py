@@ -2,8 +2,8 @@
 ### Find out how a tenant of Lucca behaves, before anything is closed there
 
 Lucca does not document everything that closing depends on. This DAG asks the tenant, in six requests that only read,
-and makes a table: what the tenant does, what the provider assumes, and what a difference costs. The table is in the log and
-in XCom. It can be pasted into an issue: it names no key, no host, no purchase, no person or company, and no amount.
+and makes a table: what the tenant does, what the provider assumes, and what a difference costs. The table is in the log
+and in XCom. It can be pasted into an issue: it names no key, no host, no purchase, no person or company, and no amount.
 
 | Needs | |
 |---|---|

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from lucca_provider import __version__
 from lucca_provider.inputs import InvalidInputError, parse_purchase_ids
 from lucca_provider.limits import Clock
 from lucca_provider.tasks.common import connect
@@ -40,7 +41,7 @@ def try_tenant(lucca_conn_id: str, purchase_id: int | None = None, *, ti: Any, c
     trial = run_trial(TriedTenant(connect(lucca_conn_id)), number, clock or Clock())
     for error in trial.errors:
         log.info("%s", error)
-    table = write_table(trial)
+    table = write_table(trial, __version__)
     log.info("The table:\n\n%s\n", table)
     if not trial.learnt:
         ti.xcom_push(key="return_value", value=table)

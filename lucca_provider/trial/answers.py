@@ -89,7 +89,7 @@ class Answer:
 
     :param value: JSON of a clear yes
     :param error: what was raised in its place
-    :param head: the head of the answer; ``None`` without an answer
+    :param head: the head of the answer; ``None`` if none came
     :param not_asked: why nothing was sent; ``None`` if something was
     """
 
@@ -115,36 +115,32 @@ class Answer:
         """What it was."""
         if self.not_asked is not None:
             return f"not asked: {self.not_asked}"
-        if self.error is not None and self.error.status is None:
+        if self.head is None:
             return _say_silence(self.error)
-        return ", ".join(self._parts())
-
-    def _parts(self) -> list[str]:
-        error, head = self.error, self.head
-        parts = [str(error.status)] if error else []
-        if head:
-            size = "" if head.size is None else f" of {head.size} bytes"
-            parts = [str(head.status), f"{head.kind}{size}"]
-        if error:
-            said = [name for name in ("title", "detail", "errors") if getattr(error, name)]
-            parts += ["a web page"] * error.web_page + [f"with {' and '.join(said)}"] * bool(said)
-            parts += _judge(error)
-        return parts
+        size = "" if self.head.size is None else f" of {self.head.size} bytes"
+        parts = [str(self.head.status), f"{self.head.kind}{size}"]
+        return ", ".join(parts if self.error is None else parts + _judge(self.error))
 
 
-def _say_silence(error: LuccaError) -> str:
+def _say_silence(error: LuccaError | None) -> str:
     if isinstance(error, LuccaNotSentError):
         return "no connection"
     return "no connection that can be trusted" if isinstance(error, LuccaAccessError) else "no answer"
 
 
 def _judge(error: LuccaError) -> list[str]:
+    said = [name for name in ("title", "detail", "errors") if getattr(error, name)]
+    parts = [f"with {' and '.join(said)}"] * bool(said)
+    if error.web_page:
+        parts.append("a web page")
     status = error.status or 0
     if 300 <= status < 400:
-        return ["a redirect"]
-    if isinstance(error, LuccaUnclearError):
-        return ["no clear yes"]
-    return ["broken off"] if 200 <= status < 300 else []
+        parts.append("a redirect")
+    elif isinstance(error, LuccaUnclearError):
+        parts.append("no clear yes")
+    elif 200 <= status < 300:
+        parts.append("broken off")
+    return parts
 
 
 def state_of(purchase: Answer) -> str | None:

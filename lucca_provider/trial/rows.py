@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from lucca_provider.exceptions import LuccaAccessError, LuccaForbiddenError, LuccaInDoubtError
+from lucca_provider.exceptions import (
+    LuccaAccessError,
+    LuccaForbiddenError,
+    LuccaInDoubtError,
+    LuccaNotSentError,
+    LuccaThrottledError,
+)
 from lucca_provider.reading.lists import DOCUMENTS, PAGE_SIZE, PURCHASES, ListReader
 from lucca_provider.reading.states import CLOSED_STATE, KNOWN_STATES
 from lucca_provider.trial.answers import Answer, Head, state_of
@@ -304,7 +310,7 @@ def _closings(trial: Trial) -> Iterator[Row]:
 
 
 def _is_odd(closing: Answer) -> bool | None:
-    if closing.not_asked is not None:
+    if closing.not_asked is not None or isinstance(closing.error, (LuccaThrottledError, LuccaNotSentError)):
         return None
     return isinstance(closing.error, (LuccaInDoubtError, LuccaAccessError))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lucca_provider import __version__
 from lucca_provider.trial.rows import list_rows
 from lucca_provider.trial.trial import Trial
 
@@ -11,7 +10,7 @@ __all__ = ["write_table"]
 _VERDICTS = {True: "**no**", False: "yes", None: "–"}
 
 
-def write_table(trial: Trial) -> str:
+def write_table(trial: Trial, version: str) -> str:
     """
     Write what was found out.
 
@@ -19,12 +18,13 @@ def write_table(trial: Trial) -> str:
     and every number a status, a size, a duration, or how many of something there are.
 
     :param trial: what was asked and answered
+    :param version: of the provider
     """
     source = trial.source
     lines = [
         "### Trial of a Lucca tenant",
         "",
-        f"Environment: {source.environment}. airflow-provider-lucca {__version__}. Requests: {source.requests}.",
+        f"Environment: {source.environment}. airflow-provider-lucca {version}. Requests: {source.requests}.",
         "",
         "| Asked | This tenant | The provider assumes | As assumed | What a difference costs |",
         "|---|---|---|---|---|",

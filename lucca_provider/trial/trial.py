@@ -116,7 +116,9 @@ class _Asker:
             self._stopped = self._find_end(raised)
         trial.learnt |= error is None
         heads = trial.source.heads
-        return Answer(value, error, heads[-1] if len(heads) > before else None)
+        # After a 429 a request may be made again, and get no answer.
+        answered = len(heads) > before and (error is None or error.status is not None)
+        return Answer(value, error, heads[-1] if answered else None)
 
     def _find_end(self, error: LuccaError) -> str | None:
         """Say why nothing more is to be asked, if that is so."""
