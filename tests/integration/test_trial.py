@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -357,6 +356,32 @@ def test_a_limit_that_others_use_up_is_waited_for(try_it: Try) -> None:
     assert tried.found["A second closing of the same purchase"][0].startswith("409")
 
 
+@pytest.mark.parametrize(
+    ("seconds", "found"),
+    [
+        (0, ("Closed at once", YES)),
+        (5, ("Closed not at once, but 5 seconds later", YES)),
+        (6, ("Ongoing", NO)),
+    ],
+)
+def test_a_state_may_take_its_time(seconds: float, found: tuple[str, str], try_it: Try) -> None:
+    clock = FastClock()
+    closed_at = clock.now() + seconds
+    posts: list[Received] = []
+
+    def state(query: str) -> dict[str, Any]:
+        return {"id": 7, "state": "Closed" if posts and clock.now() >= closed_at else "Ongoing"}
+
+    def close(query: str) -> bytes:
+        posts.append(server.requests[-1])
+        return http(200)
+
+    with ScriptedServer(respond=Tenant(purchase=state, closing=close)) as server:
+        tried = try_it({"host": server.url, "password": KEY}, 7, clock)
+    assert tried.found["State after the closing"] == found
+    assert len(posts) == 2
+
+
 def test_nobody_is_asked_for_longer_than_a_few_minutes(try_it: Try) -> None:
     clock = FastClock()
     with ScriptedServer(respond=Tenant(wait=lambda: clock.sleep(200))) as server:
@@ -496,9 +521,6 @@ ODD: dict[str, Answer] = {
     "not HTTP": b"SSH-2.0-OpenSSH\r\n",
 }
 CALLS = ("natures", "purchases", "purchase", "documents", "closing")
-
-
-SLOW_STATES = itertools.cycle(["Ongoing", "Ongoing", "Closed"])
 
 
 def assert_tells_nothing_planted(tried: Tried, server: ScriptedServer) -> None:
@@ -685,11 +707,6 @@ VERDICTS = {
                 "A second closing of the same purchase": ("204, no type", UNKNOWN),
             },
             id="closings without an effect",
-        ),
-        pytest.param(
-            {"purchase": lambda query: {"id": 7, "state": next(SLOW_STATES)}},
-            {"State after the closing": ("Closed not at once, but 5 seconds later", YES)},
-            id="a state that takes its time",
         ),
     ],
 )
