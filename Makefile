@@ -142,9 +142,11 @@ lint: .venv/3.3/ready ## Check style and types
 	.venv/3.3/bin/python -m mypy || failed=1; \
 	{ set +x; } 2>/dev/null; exit $$failed
 
+# Much of a run is waiting for processes and windows, so each line has two workers. A file's tests share what one sets up.
 test-%: .venv/%/ready FORCE
 	@mkdir -p .airflow
-	COVERAGE_FILE=.coverage.$* .venv/$*/bin/python -m pytest --basetemp=.airflow/tests-$* \
+	COVERAGE_FILE=.coverage.$* .venv/$*/bin/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder \
+		--basetemp=.airflow/tests-$* \
 		--junitxml=.airflow/$*.xml --cov --cov-report= $(PYTEST_ARGS)
 
 SEEDS := 0-19999

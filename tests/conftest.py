@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -16,8 +15,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
-# A process that a test starts uses the Airflow of that test, and the connections it was given.
-inherited = "LUCCA_TESTS_HOME" in os.environ
+# A process that a test starts uses the Airflow of that test, and the connections it was given. Each of pytest-xdist's
+# workers has an Airflow of its own.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+inherited = "LUCCA_TESTS_HOME" in os.environ and os.environ.get("LUCCA_TESTS_WORKER") == WORKER
 HOME = Path(os.environ["LUCCA_TESTS_HOME"] if inherited else tempfile.mkdtemp(prefix="lucca-tests-"))
 
 for name in list(os.environ):
@@ -25,6 +26,7 @@ for name in list(os.environ):
         del os.environ[name]
 os.environ |= {
     "LUCCA_TESTS_HOME": str(HOME),
+    "LUCCA_TESTS_WORKER": WORKER,
     "AIRFLOW_HOME": str(HOME),
     "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -55,12 +57,6 @@ settings.load_profile("default")
 
 def pytest_report_header() -> str:
     return f"airflow: {airflow_version}"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def versions_in_results(record_testsuite_property: Callable[[str, object], None]) -> None:
-    record_testsuite_property("airflow", airflow_version)
-    record_testsuite_property("python", platform.python_version())
 
 
 def pytest_sessionfinish() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 
@@ -29,13 +29,15 @@ class Agenda:
         """Unread, and the list may tell: in the order asked for."""
         self.intended: set[int] = set()
         """Open, with an intent that was written and not used."""
+        self.has_expired = False
+        """Whether readings became too old, and nothing was decided since: then the worker is not left again."""
         self._known: dict[int, Purchase] = {}
         """What is known, where that is anything."""
         self._single: deque[int] = deque()
         """To be read one by one: the list does not tell, or is not worth reading."""
         self._waiting: list[tuple[float, int, int]] = []
         """A heap of moment, ticket and purchase: to be read again, not before its moment."""
-        self._open: deque[int] = deque()
+        self._open: OrderedDict[int, None] = OrderedDict()
         """To be closed, the oldest reading first."""
         self._later: list[int] = []
         """Read before a wait, but too many to be closed while that counts: to be listed anew after the open ones."""
@@ -45,6 +47,14 @@ class Agenda:
     def __getitem__(self, purchase_id: int) -> Purchase:
         """Return what is known of a purchase."""
         return self._known.get(purchase_id, UNREAD)
+
+    def takes_pages(self, purchase_id: int) -> bool:
+        """
+        Return whether a page of the list may change what is known of a purchase: nothing about it is on its way or due.
+
+        :param purchase_id: which one
+        """
+        return purchase_id in self.unlisted or purchase_id in self._open
 
     def items(self) -> Iterator[tuple[int, Purchase]]:
         """Yield each purchase of which anything is known."""
@@ -90,12 +100,14 @@ class Agenda:
         self._known[purchase_id] = purchase
         self.unlisted.pop(purchase_id, None)
         if purchase.read_at is None:
+            self._open.pop(purchase_id, None)
+            self.intended.discard(purchase_id)
             self._tickets += 1
             heapq.heappush(self._waiting, (purchase.ready_at, self._tickets, purchase_id))
-        elif first:
-            self._open.appendleft(purchase_id)
         else:
-            self._open.append(purchase_id)
+            self._open[purchase_id] = None
+            if first:
+                self._open.move_to_end(purchase_id, last=False)
 
     def drop(self, purchase_id: int) -> None:
         """
@@ -105,6 +117,9 @@ class Agenda:
         """
         self._known.pop(purchase_id, None)
         self.unlisted.pop(purchase_id, None)
+        self._open.pop(purchase_id, None)
+        self.intended.discard(purchase_id)
+        self.has_expired = False
 
     def read_singly(self) -> None:
         """Read the unlisted ones one by one."""
@@ -131,12 +146,12 @@ class Agenda:
         :return: whether there were any
         """
         expired = False
-        while self._open and next_kind(self[self._open[0]], now) is not Kind.CLOSE:
-            purchase_id = self._open.popleft()
+        while self._open and next_kind(self[purchase_id := self._next_open()], now) is not Kind.CLOSE:
+            del self._open[purchase_id]
             self._known[purchase_id] = replace(self[purchase_id], read_at=None)
             self.intended.discard(purchase_id)
             self.unlisted[purchase_id] = None
-            expired = True
+            expired = self.has_expired = True
         return expired
 
     def next(self, now: float) -> tuple[Step, float] | None:
@@ -146,17 +161,20 @@ class Agenda:
         :param now: the present moment
         :return: ``None`` if there is none before another answer has come
         """
-        if self._open and self._open[0] in self.intended:
-            return self._step(self._open[0], now), now
+        if self._open and self._next_open() in self.intended:
+            return self._step(self._next_open(), now), now
         if self._waiting and self._waiting[0][0] <= now:
             return self._step(self._waiting[0][2], now), now
         if self._single and len(self._open) < GROUP:
             return self._step(self._single[0], now), now
         if self._open:
-            return self._step(self._open[0], now), now
+            return self._step(self._next_open(), now), now
         if self._waiting:
             return self._step(self._waiting[0][2], now), self._waiting[0][0]
         return None
+
+    def _next_open(self) -> int:
+        return next(iter(self._open))
 
     def _step(self, purchase_id: int, now: float) -> Step:
         return Step(next_kind(self[purchase_id], now), purchase_id)
@@ -176,7 +194,7 @@ class Agenda:
         :param step: what :meth:`next` said, or a step about no single purchase
         """
         if step.kind is Kind.CLOSE:
-            self._open.popleft()
+            del self._open[step.purchase_id]
             self.intended.discard(step.purchase_id)
         elif step.kind is Kind.READ and self._waiting and self._waiting[0][2] == step.purchase_id:
             heapq.heappop(self._waiting)

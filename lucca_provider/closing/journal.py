@@ -11,7 +11,7 @@ be read is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -119,6 +119,8 @@ class Journal:
         """Whether it was read to its end."""
         self._pending: dict[int, Decision] = {}
         """Outcomes since the last commit."""
+        self._unused: set[int] = set()
+        """Purchases of which no closing was sent on the intent that is written, or certainly none took effect."""
 
     @property
     def is_kept(self) -> bool:
@@ -218,26 +220,41 @@ class Journal:
         if decision.outcome is not Outcome.UNRESOLVED:
             self._pending[purchase_id] = decision
 
-    def commit(
-        self, *, intents: Sequence[int] = (), back: Iterable[int] = (), wait: Mapping[str, Any] | None = None
-    ) -> None:
+    def used(self, purchase_id: int) -> None:
+        """
+        Note that a closing is about to be sent on its intent.
+
+        :param purchase_id: of which purchase
+        """
+        self._unused.discard(purchase_id)
+
+    def unused(self, purchase_id: int) -> None:
+        """
+        Note that no closing that was sent so far has taken effect.
+
+        :param purchase_id: of which purchase
+        """
+        self._unused.add(purchase_id)
+
+    def commit(self, *, intents: Sequence[int] = (), last: bool = False, wait: Mapping[str, Any] | None = None) -> None:
         """
         Write all outcomes since the last commit, and what else is given, in one write.
 
         After an error all of it is still to be written; its intents may have been, so they can be taken back.
 
         :param intents: purchases whose closings may be sent once this returns
-        :param back: intents that were not used
+        :param last: whether nothing more is sent in this stay, so that intents that were not used are taken back
         :param wait: what the stay after a wait needs to know
         :raises ReplacedError: if another try has taken over
         :raises Exception: what else the store raises
         """
         pending = dict(self._pending)
-        unused = sorted(back)
+        unused = sorted(self._unused & self.sent) if last else []
         records = [*decision_records(pending), *id_records(BACK, unused), *id_records(SENT, intents)]
         if wait is not None:
             records.append([WAIT, dict(wait)])
         # Before the write, so that after an interruption no intent is written that is not known.
+        self._unused.update(intents)
         self.sent.update(intents)
         if self._store is not None:
             self._write(self._store, records)

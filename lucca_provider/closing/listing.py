@@ -6,7 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lucca_provider.closing.purchase import READING_AGE
+from lucca_provider.closing.agenda import Agenda
+from lucca_provider.closing.purchase import READING_AGE, Purchase, page_read
+from lucca_provider.closing.report import Decision
 from lucca_provider.exceptions import LuccaError, LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError
 from lucca_provider.limits import MAX_READS, Window
 from lucca_provider.reading.lists import PURCHASES, ListReader
@@ -47,13 +49,27 @@ class Listing:
         """
         return self.reader is not None and self.reader.is_worth_reading(missing, self._affordable)
 
-    def take(self, answer: object) -> Sequence[Mapping[str, Any]]:
+    def take(self, answer: object, asked_at: float, agenda: Agenda) -> dict[int, Purchase | Decision]:
         """
         Take the answer to a page.
 
         :param answer: its JSON, or an error
-        :return: what it told of purchases; they have an integer ``id``
+        :param asked_at: when it was asked for
+        :param agenda: what is known of the purchases
+        :return: what is known anew, by purchase
         """
+        known: dict[int, Purchase | Decision] = {}
+        for item in self._items(answer):
+            purchase_id = item["id"]
+            before = known.get(purchase_id, agenda[purchase_id])
+            # A purchase may stand on a page twice.
+            if isinstance(before, Purchase) and agenda.takes_pages(purchase_id):
+                after = page_read(before, item.get("state"), asked_at)
+                if after is not before:
+                    known[purchase_id] = after
+        return known
+
+    def _items(self, answer: object) -> Sequence[Mapping[str, Any]]:
         reader = self.reader
         if reader is None or isinstance(answer, LuccaThrottledError):
             return []

@@ -26,11 +26,6 @@ class Progress:
         self._said_at: float | None = None
         """When the last line was logged, or the run began; ``None`` before that."""
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether it was asked before."""
-        return self._said_at is not None
-
     def say(self, now: float, done: int, asked: int) -> None:
         """
         Log a line, if it is time.

@@ -40,12 +40,12 @@ __all__ = [
     "UNREAD",
     "Purchase",
     "closing_answered",
-    "is_listable",
     "next_kind",
     "page_read",
     "reading_answered",
     "shorten",
     "shows_no_effect",
+    "undecided",
 ]
 
 SETTLE_SECONDS = 5.0
@@ -92,15 +92,6 @@ def next_kind(purchase: Purchase, now: float) -> Kind:
     """
     fresh = purchase.read_at is not None and now - purchase.read_at <= READING_AGE
     return Kind.CLOSE if fresh else Kind.READ
-
-
-def is_listable(purchase: Purchase) -> bool:
-    """
-    Say whether a page of the list may decide it: not if it is in doubt or refused.
-
-    :param purchase: what is known
-    """
-    return purchase.read_at is None and not purchase.maybe and purchase.refusal is None
 
 
 def closing_answered(purchase: Purchase, answer: object, now: float) -> Purchase | Decision:
@@ -162,18 +153,38 @@ def shows_no_effect(kind: Kind, answer: object) -> bool:
 
 def page_read(purchase: Purchase, state: object, asked_at: float) -> Purchase | Decision:
     """
-    Take what a page of the list says.
+    Take what a page of the list says. It counts only if it was asked for after everything else that is known, and never
+    for a purchase that is in doubt or refused.
 
     :param purchase: what is known now, with no request about it on its way
     :param state: its ``state`` on the page
     :param asked_at: when the page was asked for
     """
-    if not is_listable(purchase) or asked_at < purchase.ready_at:
+    known_at = purchase.ready_at if purchase.read_at is None else max(purchase.read_at, purchase.ready_at)
+    if purchase.maybe or purchase.refusal is not None or asked_at < known_at or not isinstance(state, str):
         return purchase
+    # What an earlier page showed open may be closed by now, or in a state that only a reading of its own can decide.
     if state == CLOSED_STATE:
         return ALREADY_CLOSED
-    is_open = isinstance(state, str) and state in OPEN_STATES
-    return replace(purchase, read_at=asked_at) if is_open else purchase
+    if (state in OPEN_STATES) == (purchase.read_at is not None):
+        return purchase
+    return replace(purchase, read_at=asked_at if state in OPEN_STATES else None)
+
+
+def undecided(purchase: Purchase, why: str, *, in_flight: bool) -> Decision:
+    """
+    Decide a purchase of which no more can be found out in this try.
+
+    :param purchase: what is known
+    :param why: why the run ends before that
+    :param in_flight: whether a closing of it is on its way
+    """
+    if in_flight or purchase.maybe:
+        return _unresolved(f"sent, but the answer is not known; then: {why}")
+    if purchase.refusal is not None:
+        # It may have been refused because it was closed before.
+        return _unresolved(f"{purchase.refusal}, and its state was not read; then: {why}")
+    return _unresolved(f"not reached: {why}")
 
 
 def _state_known(purchase: Purchase, state: str | None, asked_at: float) -> Purchase | Decision:

@@ -35,15 +35,15 @@ from lucca_provider.closing.purchase import (
     SETTLE_SECONDS,
     Purchase,
     closing_answered,
-    page_read,
     reading_answered,
     shorten,
     shows_no_effect,
+    undecided,
 )
 from lucca_provider.closing.report import Decision, Outcome, Report, build_report
 from lucca_provider.closing.steps import Kind, Pause, Step
 from lucca_provider.closing.wait import Wait
-from lucca_provider.exceptions import LuccaNotSentError
+from lucca_provider.exceptions import LuccaInDoubtError, LuccaNotSentError
 from lucca_provider.limits import Health, Stop, Window
 
 __all__ = ["ClosingRun"]
@@ -103,10 +103,8 @@ class ClosingRun:
         """Requests on their way."""
         self._held: list[tuple[Step, _Sent, object, float]] = []
         """Answers that may come from a wrong host, until a probe has answered."""
-        self._void: set[int] = set()
-        """Purchases of which no closing was sent on the intent that is written, or certainly none took effect."""
-        self._expired = False
-        """Whether readings became too old, and nothing was decided since: then the worker is not left again."""
+        self._has_begun = False
+        """Whether what the journal knows was taken over."""
         self._progress = Progress(window)
         """Logs a line now and then."""
         self._may_leave = not journal.attempt.resumed
@@ -121,7 +119,7 @@ class ClosingRun:
         :param now: seconds since the epoch, never going back
         :return: a step to take, a pause to make, or ``None`` when all is done
         """
-        if not self._progress.has_begun:
+        if not self._has_begun:
             self._begin(now)
         self._progress.say(now, len(self.decisions), len(self.purchase_ids))
         if self.stopped is None:
@@ -193,11 +191,11 @@ class ClosingRun:
         :param now: the present moment
         :return: what the deferral's event must bring along, as JSON; ``None`` if the wait has to be made in the worker
         """
-        if self._expired:
+        if self._agenda.has_expired:
             # Readings became too old in the last wait already: a busy queue must not make that go on for ever.
             return None
         wait, attempt = self._snapshot(now), self._journal.attempt
-        if len(json.dumps(wait)) > MAX_WAIT_SIZE or not self._commit(back=self._unused(), wait=wait, may_stop=False):
+        if len(json.dumps(wait)) > MAX_WAIT_SIZE or not self._commit(last=True, wait=wait, may_stop=False):
             return None
         self._agenda.intended.clear()
         event: dict[str, Any] = {"try": attempt.number}
@@ -211,14 +209,13 @@ class ClosingRun:
 
         :return: the report
         """
-        if not self._progress.has_begun:
+        if not self._has_begun:
             # An interruption came before the run began: what the journal knows belongs into the report all the same.
             self._begin(0.0)
-        back = self._unused()
         for purchase_id in self.purchase_ids:
             if purchase_id not in self.decisions:
                 self._decide(purchase_id, self._unfinished(purchase_id))
-        self.is_kept = self._commit(back=back)
+        self.is_kept = self._commit(last=True)
         return self.report()
 
     def report(self) -> Report:
@@ -242,10 +239,6 @@ class ClosingRun:
             return False
         return True
 
-    def _unused(self) -> list[int]:
-        """Return the purchases with an intent of which no closing can have taken effect."""
-        return sorted(self._void & self._journal.sent)
-
     # -- beginning ---------------------------------------------------------------------------------------------------
 
     def _begin(self, now: float) -> None:
@@ -265,6 +258,7 @@ class ClosingRun:
             if not attempt.first or not journal.is_empty:
                 self._settled_at = now + SETTLE_SECONDS
             self._agenda.fill(self.purchase_ids, self.decisions)
+        self._has_begun = True
 
     def _restore(self, wait: Wait) -> None:
         self._health, self._listing.reader, self._settled_at = wait.health, wait.reader, wait.settled_at
@@ -325,10 +319,8 @@ class ClosingRun:
         flying = {step.kind for step in self._in_flight}
         if self._health.access.probe_due:
             return None if Kind.PROBE in flying else (Step(Kind.PROBE), now)
-        if self._agenda.expire(now):
-            self._expired = True
-            self._listing.begin_anew()
-        if self._agenda.resume():
+        expired, resumed = self._agenda.expire(now), self._agenda.resume()
+        if expired or resumed:
             self._listing.begin_anew()
         if self._agenda.unlisted:
             if Kind.LIST in flying:
@@ -343,7 +335,6 @@ class ClosingRun:
         if step.kind is not Kind.CLOSE or step.purchase_id in self._agenda.intended:
             return True
         group = self._agenda.group()
-        self._void.update(group)
         if not self._commit(intents=group):
             return False
         self._agenda.intended.update(group)
@@ -351,7 +342,7 @@ class ClosingRun:
 
     def _send(self, step: Step, now: float) -> None:
         if step.kind is Kind.CLOSE:
-            self._void.discard(step.purchase_id)
+            self._journal.used(step.purchase_id)
         self._in_flight[step] = _Sent(self._agenda[step.purchase_id], now)
         self._window.sent()
         self._agenda.take(step)
@@ -376,43 +367,30 @@ class ClosingRun:
     def _take(self, step: Step, sent: _Sent, answer: object, now: float) -> None:
         """Let an answer change what is known of what it is about."""
         if shows_no_effect(step.kind, answer):
-            self._void.add(step.purchase_id)
+            self._journal.unused(step.purchase_id)
+        known: dict[int, Purchase | Decision] = {}
         if step.kind is Kind.LIST:
-            for item in self._listing.take(answer):
-                before = self._agenda[item["id"]]
-                known = page_read(before, item.get("state"), sent.at)
-                if item["id"] in self._agenda.unlisted and known is not before:
-                    self._health.access.forbidden_reads = -1
-                    self._know(item["id"], known)
+            known = self._listing.take(answer, sent.at, self._agenda)
+            if known:
+                self._health.access.forbidden_reads = -1
         elif step.kind is Kind.CLOSE:
-            known = closing_answered(sent.purchase, answer, now)
-            self._know(step.purchase_id, known, first=True)
-            if isinstance(known, Purchase) and known.maybe:
+            known[step.purchase_id] = closing_answered(sent.purchase, answer, now)
+            if isinstance(answer, LuccaInDoubtError):
                 log.warning("Purchase %s: %s Its state is read in %.0f s.", step.purchase_id, answer, SETTLE_SECONDS)
         elif step.kind is Kind.READ:
-            self._know(step.purchase_id, reading_answered(sent.purchase, answer, sent.at, now))
-
-    def _know(self, purchase_id: int, known: Purchase | Decision, *, first: bool = False) -> None:
-        if isinstance(known, Decision):
-            self._decide(purchase_id, known)
-        elif purchase_id not in self.decisions:
-            self._agenda.put(purchase_id, known, first=first)
+            known[step.purchase_id] = reading_answered(sent.purchase, answer, sent.at, now)
+        for purchase_id, what in known.items():
+            if isinstance(what, Decision):
+                self._decide(purchase_id, what)
+            elif purchase_id not in self.decisions:
+                self._agenda.put(purchase_id, what, first=step.kind is Kind.CLOSE)
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
     def _decide(self, purchase_id: int, decision: Decision) -> None:
         self.decisions.decide(purchase_id, decision)
         self._agenda.drop(purchase_id)
-        self._expired = False
 
     def _unfinished(self, purchase_id: int) -> Decision:
         why = self.stopped.reason if self.stopped else "the run did not get that far"
-        purchase = self._agenda[purchase_id]
-        if Step(Kind.CLOSE, purchase_id) in self._in_flight or purchase.maybe:
-            why = f"sent, but the answer is not known; then: {why}"
-        elif purchase.refusal is not None:
-            # It may have been refused because it was closed before.
-            why = f"{purchase.refusal}, and its state was not read; then: {why}"
-        else:
-            why = f"not reached: {why}"
-        return Decision(Outcome.UNRESOLVED, detail=shorten(why))
+        return undecided(self._agenda[purchase_id], why, in_flight=Step(Kind.CLOSE, purchase_id) in self._in_flight)

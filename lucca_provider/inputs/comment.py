@@ -24,25 +24,27 @@ def parse_comment(value: object, *, name: str = "comment", templated: bool = Fal
     :raises InvalidInputError: for anything else, for a template that found nothing, for one that was not rendered, and
         for text that is not valid Unicode
     """
-    if isinstance(value, _SCALARS):
-        value = str(value)
-    if value is not None and not isinstance(value, str):
+    text = str(value) if isinstance(value, _SCALARS) else value
+    if text is not None and not isinstance(text, str):
         raise InvalidInputError(f"{name}: {shown(value)} is not text. Give a string, or None for no comment.")
-    found = None if value is None else value.strip()
+    found = None if text is None else text.strip()
     if found == "None" or (templated and not found):
         raise InvalidInputError(
-            f"{name} is {'the text ' * (value is not None)}{shown(value)}: its template found nothing. "
+            f"{name} is {'the text ' * (text is not None)}{shown(text)}: its template found nothing. "
             "For no comment leave it out."
         )
-    if value is None:
-        return None
-    if "{{" in value or "{%" in value:
+    if text is not None:
+        _refuse_unsendable(text, name)
+    return text
+
+
+def _refuse_unsendable(text: str, name: str) -> None:
+    if "{{" in text or "{%" in text:
         raise InvalidInputError(
-            f"{name}: {shown(value)} still holds a template. Airflow renders a template once, and none in what another "
+            f"{name}: {shown(text)} still holds a template. Airflow renders a template once, and none in what another "
             "task returned."
         )
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise InvalidInputError(f"{name}: {shown(value)} has a character that is not valid Unicode.") from None
-    return value
+        raise InvalidInputError(f"{name}: {shown(text)} has a character that is not valid Unicode.") from None

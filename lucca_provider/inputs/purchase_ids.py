@@ -122,16 +122,24 @@ def _integer(item: object) -> int:
         # Python's is an int, and numpy's was one before 2.0.
         raise InvalidInputError(f"{shown(item)} is a boolean")
     if isinstance(item, str):
-        if re.fullmatch(r"[0-9]{1,30}", item.strip()):
-            return int(item)
-        raise InvalidInputError(f"{shown(item)} is not a number")
+        return _integer_of_text(item)
     if isinstance(item, Decimal):
-        if item.is_finite() and item.adjusted() < 30 and item == item.to_integral_value():
-            return int(item)
-        raise InvalidInputError(f"{shown(item)} is not a whole number")
+        return _integer_of_decimal(item)
     if _is_integer(item):
         return operator.index(item)
     raise InvalidInputError(f"{shown(item)} is of type {type(item).__name__}")
+
+
+def _integer_of_text(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,30}", text.strip()):
+        raise InvalidInputError(f"{shown(text)} is not a number")
+    return int(text)
+
+
+def _integer_of_decimal(number: Decimal) -> int:
+    if not number.is_finite() or number.adjusted() >= 30 or number != number.to_integral_value():
+        raise InvalidInputError(f"{shown(number)} is not a whole number")
+    return int(number)
 
 
 def _is_integer(item: object) -> TypeGuard[SupportsIndex]:

@@ -23,11 +23,13 @@ def parse_states(value: object, *, name: str, may_be_empty: bool = False) -> fro
     states = [value] if isinstance(value, str) else value
     if isinstance(states, Mapping) or why_refused(states) or not isinstance(states, Iterable):
         raise InvalidInputError(f"{name}: {shown(value)} is not a list of names of Lucca's states.")
-    names = set()
-    for state in states:
-        if not isinstance(state, str) or not state.strip() or "," in state:
-            raise InvalidInputError(f"{name}: {shown(state)} is not the name of a state; give one, or a list of them.")
-        names.add(state.strip())
+    names = frozenset(_parse_state(state, name) for state in states)
     if not names and not may_be_empty:
         raise InvalidInputError(f"{name} is empty; name at least one of Lucca's states.")
-    return frozenset(names)
+    return names
+
+
+def _parse_state(value: object, name: str) -> str:
+    if not isinstance(value, str) or not value.strip() or "," in value:
+        raise InvalidInputError(f"{name}: {shown(value)} is not the name of a state; give one, or a list of them.")
+    return value.strip()

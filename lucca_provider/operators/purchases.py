@@ -165,11 +165,8 @@ class ClosePurchaseOperator(BaseOperator):
             driver.stop(KILLED)
         try:
             while (moment := driver.drive()) is not None:
-                carried = run.leave(driver.now())
-                packed = "" if carried is None else pack({**carried, "tenant": hook.base_url})
-                if carried is not None and len(packed) <= MAX_EVENT_SIZE:
+                if packed := self._pack(run.leave(driver.now()), hook.base_url):
                     break
-                self.log.info("The wait until then is made in the worker: it cannot be left with what is known so far.")
                 driver.stay()
         except BaseException:
             self._push_report(context, run, run.end())
@@ -179,6 +176,14 @@ class ClosePurchaseOperator(BaseOperator):
         # Should Airflow end the task while it waits, this is what the next one gets.
         self._push_report(context, run, run.report())
         return self._leave_until(moment, packed, run)
+
+    def _pack(self, carried: Mapping[str, Any] | None, tenant: str) -> str:
+        """Return what a deferral brings along; nothing if it is more than Airflow's database holds."""
+        packed = "" if carried is None else pack({**carried, "tenant": tenant})
+        if packed and len(packed) <= MAX_EVENT_SIZE:
+            return packed
+        self.log.info("The wait until then is made in the worker: it cannot be left with what is known so far.")
+        return ""
 
     def _begin(
         self, context: Context, hook: LuccaHook, purchase_ids: Sequence[int], event: Mapping[str, Any] | None

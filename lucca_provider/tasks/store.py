@@ -85,7 +85,7 @@ def read_attempt(context: Context, event: Mapping[str, Any] | None) -> Attempt:
         number=ti.try_number,
         max_tries=int(getattr(ti, "max_tries", 0) or 0),
         resumed=event is not None and event.get("try") == ti.try_number,
-        first=event is None and ti.try_number <= 1 and not again,
+        first=event is None and ti.try_number == 1 and not again,
     )
 
 

@@ -173,7 +173,7 @@ def test_a_deferrable_task_waits_in_the_trigger_over_several_windows(run_dag, tm
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_task_killed_with_sigkill_is_finished_by_its_next_try(airflow_db, tmp_path, deferrable):
-    with Sandbox(purchases=16, states={"closable": 1}, limit=8, window=4, latency=0.2, api_key=KEY) as lucca:
+    with Sandbox(purchases=12, states={"closable": 1}, limit=8, window=2, latency=0.2, api_key=KEY) as lucca:
         ids = lucca.closable_ids
         env = {
             **os.environ,
@@ -183,14 +183,14 @@ def test_a_task_killed_with_sigkill_is_finished_by_its_next_try(airflow_db, tmp_
             "DEFERRABLE": json.dumps(deferrable),
         }
         # In the second window of a deferrable task, that is after it came back once.
-        _kill(start(env, "start"), until=lambda: len(lucca.closings) >= (10 if deferrable else 4))
+        _kill(start(env, "start"), until=lambda: len(lucca.closings) >= (9 if deferrable else 4))
         in_doubt = len(lucca.closings)
-        assert 4 <= in_doubt < 16
+        assert 4 <= in_doubt < 12
         finished = start(env, "retry")
         output = finished.communicate(timeout=120)[0]
         assert finished.returncode == 0, output
         assert lucca.closed_ids == ids, output
-        assert [lucca.posts(purchase_id) for purchase_id in ids] == [1] * 16
+        assert [lucca.posts(purchase_id) for purchase_id in ids] == [1] * 12
         if AIRFLOW < (3, 1):
             # There dag.test() itself says, before it masks a secret, which one it will mask; a worker does not.
             output = re.sub(r"Sending request +msg=MaskSecret\(.*", "", output)

@@ -410,7 +410,7 @@ def test_the_tables_of_arguments_are_those_of_list_and_check() -> None:
 def assert_arguments(operator: Any, text: str) -> None:
     table = rows(text, "| Argument")
     arguments = inspect.signature(operator.__init__).parameters
-    own = [name for name in arguments if name not in ("self", "kwargs", "multiple_outputs")]
+    own = [name for name in arguments if name not in ("self", "kwargs")]
     assert list(table) == own
     for name, (default, meaning) in table.items():
         assert ("(templated)" in meaning) is (name in operator.template_fields), name

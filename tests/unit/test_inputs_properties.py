@@ -15,7 +15,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from lucca_provider.inputs import (
@@ -193,6 +193,8 @@ TABLES: dict[str, Callable[[dict[Any, list[int]]], Any]] = {
 }
 
 
+# Each kind, wrapped in each way, in a few shapes: the shape decides less than the kind.
+@settings(max_examples=20)
 @given(FRAMES)
 @pytest.mark.parametrize("kind", TABLES)
 @pytest.mark.parametrize("wrap", [lambda table: table, lambda table: [table], lambda table: iter([table])])

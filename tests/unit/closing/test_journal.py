@@ -68,8 +68,13 @@ def test_outcomes_are_known_to_the_next_try_but_not_what_is_unresolved():
 def test_intents_that_were_not_used_are_taken_back():
     store = MemoryStore()
     journal = store.open()
-    journal.commit(intents=[1, 2, 3])
-    journal.commit(back=[3, 1])
+    journal.commit(intents=[1, 2, 3, 4])
+    for purchase_id in (2, 4):
+        journal.used(purchase_id)
+    journal.unused(4)
+    journal.commit()
+    assert journal.sent == {1, 2, 3, 4}
+    journal.commit(last=True)
     assert journal.sent == {2}
     assert store.open(2).sent == {2}
 
@@ -77,17 +82,18 @@ def test_intents_that_were_not_used_are_taken_back():
 def test_outcomes_and_intents_are_one_write():
     store = MemoryStore()
     journal = store.open()
+    journal.commit(intents=[6])
     decide(journal, CLOSED, 1, 2)
     decide(journal, ALREADY_CLOSED, 3)
     decide(journal, NO, 4)
-    journal.commit(intents=[5], back=[6], wait={"a": 1})
-    assert store.sets == 1
+    journal.commit(last=True, wait={"a": 1})
+    assert store.sets == 2
     assert store.records == [
+        ["s", 6],
         ["c", 1, 2],
         ["a", 3],
         ["r", 4, 409, "Open invoices", "669"],
         ["b", 6],
-        ["s", 5],
         ["w", {"a": 1}],
     ]
 
@@ -421,14 +427,16 @@ def test_after_a_failed_commit_all_of_it_is_still_to_be_written(error):
     store = MemoryStore()
     journal = store.open()
     journal.commit(intents=[1, 2])
+    for purchase_id in (1, 2):
+        journal.used(purchase_id)
     decide(journal, CLOSED, 1)
     before = dict(store.rows)
     store.broken = error
     with pytest.raises(type(error)):
-        journal.commit(intents=[3], back=[2])
+        journal.commit(intents=[3])
     assert (journal.sent, journal.decisions, store.rows) == ({1, 2, 3}, {}, before)
     store.broken = None
-    journal.commit(back=[3])
+    journal.commit(last=True)
     assert (journal.sent, journal.decisions) == ({2}, {1: CLOSED})
     assert store.records == [["s", 1, 2], ["c", 1], ["b", 3]]
 
@@ -444,6 +452,6 @@ def test_a_write_that_fails_at_a_new_segment_costs_nothing_either():
     decide(journal, ALREADY_CLOSED, *range(2_000_000_000, 2_000_003_000))
     with pytest.raises(OSError, match="away"):
         journal.commit(intents=[1])
-    journal.commit(intents=[2], back=[1])
+    journal.commit(last=True)
     later = store.open(2)
-    assert (len(later.decisions), later.sent) == (3000, {2})
+    assert (len(later.decisions), later.sent) == (3000, set())

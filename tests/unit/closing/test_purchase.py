@@ -11,7 +11,6 @@ from lucca_provider.closing.purchase import (
     UNREAD,
     Purchase,
     closing_answered,
-    is_listable,
     next_kind,
     page_read,
     reading_answered,
@@ -213,11 +212,23 @@ def test_a_page_that_tells_no_known_state_changes_nothing(state):
     assert page_read(UNREAD, state, ASKED) is UNREAD
 
 
-@pytest.mark.parametrize("known", [IN_DOUBT, REFUSED, REFUSED_IN_DOUBT, OPEN])
-@pytest.mark.parametrize("state", ["Closed", "Ongoing"])
-def test_a_page_never_decides_what_is_in_doubt_refused_or_read_already(known, state):
-    assert not is_listable(known)
+@pytest.mark.parametrize("known", [IN_DOUBT, REFUSED, REFUSED_IN_DOUBT])
+@pytest.mark.parametrize("state", ["Closed", "Ongoing", "Archived"])
+def test_a_page_never_decides_what_is_in_doubt_or_refused(known, state):
     assert page_read(known, state, ASKED) is known
+
+
+@pytest.mark.parametrize(
+    ("state", "then"),
+    [("Closed", ALREADY_CLOSED), ("Archived", UNREAD), ("Ongoing", OPEN), (None, OPEN), (["Closed"], OPEN)],
+)
+def test_a_later_page_takes_back_what_an_earlier_one_said(state, then):
+    assert page_read(OPEN, state, OPEN.read_at + 1) == then
+
+
+@pytest.mark.parametrize("state", ["Closed", "Archived", "Ongoing"])
+def test_a_page_that_was_asked_for_before_a_reading_changes_nothing(state):
+    assert page_read(OPEN, state, OPEN.read_at - 1) is OPEN
 
 
 def test_a_page_that_was_asked_for_before_the_last_answer_is_no_reading():

@@ -625,6 +625,15 @@ def test_many_purchases_are_read_through_the_list():
     assert report["already_closed"] == [1, 2, 3, 4, *range(6, 13)]
 
 
+@pytest.mark.parametrize(("state", "steps"), [("Closed", [close(1), close(3)]), ("Archived", [read(2), close(1)])])
+def test_what_a_later_page_no_longer_shows_open_is_not_closed(state, steps):
+    run = new_run(*range(1, 13))
+    second = page(*range(2, 13), closed=tuple(range(4, 13)), count=13)
+    second["items"][0]["state"] = state
+    take(run, (LIST, page(1, 2, count=13, next="2")), (Step(Kind.LIST, page="2"), second))
+    assert [run.next(T), run.next(T)] == steps
+
+
 def test_a_thousand_closed_purchases_take_one_request():
     run = new_run(*range(1, 1001))
     take(run, (LIST, page(*range(1, 1001), closed=tuple(range(1, 1001)))))

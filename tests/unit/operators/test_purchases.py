@@ -209,7 +209,7 @@ def test_no_report_is_pushed_where_the_task_says_so(lucca):
     assert "return_value" not in ti.pushed
 
 
-def test_a_retry_without_a_ledger_looks_before_it_posts(lucca):
+def test_a_retry_without_a_journal_looks_before_it_posts(lucca):
     done, open_ = lucca.purchase_ids[:2]
     lucca.set_purchase(done, state="Closed")
     report = run(new_operator(purchase_ids=[done, open_]), TaskInstance(try_number=2))
@@ -274,12 +274,13 @@ def test_a_kill_stops_sending_and_records_what_was_in_flight(lucca):
     lucca.behaviour.latency = 0.2
     ti = TaskInstance()
     operator = new_operator(purchase_ids=lucca.purchase_ids)
-    before = signal.signal(signal.SIGALRM, lambda *args: operator.on_kill())
-    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    before = signal.signal(signal.SIGALRM, lambda *args: operator.on_kill() if len(lucca.requests) > 2 else None)
+    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
     try:
         with pytest.raises(LuccaUnresolvedError, match="the task was killed"):
             run(operator, ti)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert sorted(ti.report["closed"]) == sorted(lucca.closed_ids)
     assert 0 < len(lucca.requests) < 30
@@ -341,7 +342,7 @@ def test_a_connection_changed_to_another_tenant_meanwhile_is_told_and_nothing_is
         with pytest.raises(LuccaUnresolvedError, match="changed to another tenant"):
             operator.execute_complete({**context, "task_state_store": store}, fire(deferred.value.trigger))
         assert other.requests == []
-        # A ledger that was begun by now would tell the next try that nothing was sent.
+        # A journal that was begun by now would tell the next try that nothing was sent.
         assert store == {}
 
 
