@@ -594,6 +594,27 @@ VERDICTS = {
             id="all at once without a count",
         ),
         pytest.param(
+            {"purchases": {"items": [{"id": n} for n in range(1, 1001)], "next": PLANTED, "count": 2500}},
+            {"List of purchases": ("1000 for `limit=1000`, and there are more", YES), "… counts": ("yes, 2500", YES)},
+            id="a full page, and more to come",
+        ),
+        pytest.param(
+            {
+                "purchases": lambda query: {
+                    "items": [{"id": 8 if "page" in query else 7}],
+                    "next": PLANTED,
+                    "count": 10**300 + ("page" in query),
+                }
+            },
+            {
+                "… pages, with `limit=1`": (
+                    f"1 on the first; {f'the list changed while it was read, from {10**300}'[:120]}",
+                    NO,
+                )
+            },
+            id="a count that cannot be, and changes",
+        ),
+        pytest.param(
             {"purchases": {"items": [{"id": n} for n in range(1, 5)], "next": None, "count": 4}},
             {"… pages, with `limit=1`": ("4 on the first, and no more", NO)},
             id="all at once with a count",
