@@ -40,6 +40,11 @@ def reading(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Agenda, "fill", fill)
 
 
+def later_pages(patch: pytest.MonkeyPatch) -> None:
+    """Take a page for nothing but what is still unread."""
+    patch.setattr(Agenda, "takes_pages", lambda self, purchase_id: purchase_id in self.unlisted)
+
+
 def settling(patch: pytest.MonkeyPatch) -> None:
     """Read at once what may still take effect."""
     for module in (run_module, purchase_module, wait_module):
@@ -120,6 +125,7 @@ DYING: list[tuple[TakeOut, str]] = [
     (reading, "not posted to what was read as closed"),
     (reading, "read before it is closed"),
     (reading, "no second closing"),
+    (later_pages, "not posted to what was closed since it was read"),
     (settling, "settled"),
     (settling, "no second closing"),
     (intent, "intent first"),
