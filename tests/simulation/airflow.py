@@ -29,7 +29,7 @@ FATES = (
     *WRITE_FAULTS,
 )
 KINDS = ("refusing", "refusing", "gone", "hidden", "web page", "unreadable", "odd state", "stateless")
-CLEARED_SHARE = 0.3
+CLEARED_SHARE = 0.5
 """Deferrals in which a person clears the task, as long as one does so at all. On 2.11 its event outlives that."""
 STATES = ("Created", "Processing", "Ongoing", "Denied", "Cancelled")
 
@@ -102,12 +102,12 @@ class World:
         self.calm = calm
         self.rule = draw.choice(RULES)
         self.limit = draw.choice((1, 2, 3, 5, 8, 20, 50, 50))
-        self.fate_share = 0.0 if calm else draw.choice((0.0, 0.2, 0.5, 0.8))
+        self.fate_share = 0.0 if calm else draw.choice((0.0, 0.3, 0.5, 0.8))
         self.skew = 0.0 if calm else draw.choice((0.0, 0.0, 5.0, 60.0))
         self.store_seconds = draw.choice((0.001, 0.02, 0.3))
         self.faulty_store = not calm and draw.random() < 0.2
         self.leave_after = calm.leave_after if calm else draw.choice((WINDOW / 6, WINDOW / 6, 1.0, 30.0))
-        self.retries = draw.choice((0, 1, 1, 2, 4))
+        self.retries = draw.choice((0, 1, 1, 2, 3))
         self.clears_left = 0 if calm else draw.choice((0, 1, 2))
         """How often a person still clears a task while it is deferred."""
         self.tasks: list[TaskInstance] = []
@@ -115,10 +115,10 @@ class World:
         """What each of them came to in the end."""
         self.upstream: dict[int, list[int]] = {}
         """What each run is to close."""
-        self.indices = 1 if calm else draw.choice((1, 1, 2, 3))
+        self.indices = 1 if calm else draw.choice((1, 1, 1, 2, 3))
         faults = 0.0 if calm else draw.choice((0.0, 0.02, 0.1, 0.1, 0.3))
         runs = 1 if calm else draw.choice((1, 1, 2))
-        limit = self.limit * (self.indices * runs + 1 if calm or draw.random() < 0.7 else 1)
+        limit = self.limit * (self.indices * runs + 1 if calm or draw.random() < 0.85 else 1)
         self.tenant = Tenant(clock, limit=limit, faults=faults, landed=self.landed)
         self._people_the_tenant()
         for run in range(runs):
@@ -128,7 +128,7 @@ class World:
 
     def _people_the_tenant(self) -> None:
         draw, truths = self.clock.random, self.tenant.truths
-        self.asked = draw.choice((draw.randint(1, 4), draw.randint(5, 30), 30, 30)) * self.indices
+        self.asked = draw.choice((draw.randint(1, 4), draw.randint(5, 30), 25, 45)) * self.indices
         odd = draw.choice((0.0, 0.0, 0.05, 0.3))
         closed = draw.choice((0.0, 0.1, 0.5))
         for purchase_id in range(1, self.asked + draw.choice((0, 3, 40)) + 1):
@@ -160,7 +160,7 @@ class World:
         draw = self.clock.random
         task = TaskInstance(run, index, iteration, retries=self.retries, max_in_flight=draw.choice((1, 2, 5, 5, 8)))
         task.has_store = self.rule != "2.11"
-        task.is_deferrable = True if self.calm else draw.random() < 0.2
+        task.is_deferrable = True if self.calm else draw.random() < 0.15
         self.tasks.append(task)
         return task
 
@@ -307,7 +307,7 @@ class World:
         """Draw what people and others do, and when."""
         draw = self.clock.random
         horizon = min(3000.0, 60.0 + WINDOW * 2 * self.asked / self.limit)
-        for _ in range(draw.choice((0, 2, 6, 12))):
+        for _ in range(draw.choice((0, 2, 4, 8))):
             what = draw.choice(
                 (
                     self._clear_one,

@@ -131,7 +131,7 @@ class Unit:
             self._first_reading()
         if purchase_id in (self.shown_closed or ()) and not stale:
             self.clock.breaks("not posted to what was read as closed", where)
-        if self.read_closed.get(purchase_id, float("-inf")) >= read_at:
+        if purchase_id in self.read_closed and self.read_closed[purchase_id] >= read_at:
             self.clock.breaks("not posted to what was closed since it was read", where)
         if purchase_id not in self.readings:
             self.clock.breaks("read before it is closed", where)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TENANT = "https://acme.test"
+FULL = Pause(None)
 _PRODUCT = os.path.dirname(os.path.dirname(run_module.__file__))
 
 
@@ -216,7 +217,8 @@ class Process:
         """Let an answer come in."""
         if not self.is_alive:
             return
-        self.clock.say("{}: {} -> {!r}", self, request, answer)
+        if self.clock.trace is not None:
+            self.clock.say("{}: {} -> {!r}", self, request, answer)
         self.unit.answered(request, answer)
         self.answers.append((request, answer))
         self.wake()
@@ -247,7 +249,7 @@ class Process:
             self._record()
         while True:
             full = self.leaving or len(self.in_flight) >= self.task.max_in_flight
-            what = Pause(None) if full else self._call(self.run.next, self._time())
+            what = FULL if full else self._call(self.run.next, self.clock.now + self.lag + self.offset)
             if isinstance(what, Step):
                 self._send(what)
             elif what is None:
@@ -285,7 +287,8 @@ class Process:
         if len(self.in_flight) > self.task.max_in_flight:
             self.clock.breaks("within the limit", f"{self}: {len(self.in_flight)} in flight")
         request = Request(self, step, moment)
-        self.clock.say("{}: {}", self, request)
+        if self.clock.trace is not None:
+            self.clock.say("{}: {}", self, request)
         self.clock.counts["requests"] += 1
         self.unit.sent(request)
         self.world.tenant.send(request)
@@ -392,7 +395,8 @@ class Process:
     def end(self, how: str, report: Report | None = None, moment: float | None = None) -> None:
         """Tell Airflow how it ended: ``success``, ``fail`` or ``retry``."""
         self._end_at(moment or self.clock.now + self.lag)
-        self.world.ended(self, how, report)
+        # A slow write lasts until then: no other try begins before.
+        self.clock.at(self.ended_at, self.world.ended, self, how, report)
 
     def _end_at(self, moment: float) -> None:
         self.is_alive, self.ended_at = False, moment

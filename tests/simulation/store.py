@@ -51,7 +51,7 @@ class Handle:
         process.lag += process.world.store_seconds / 2
         if self._is_fenced:
             return None
-        if process.world.faulty_store and process.clock.chance(0.02):
+        if process.world.faulty_store and process.clock.chance(0.04):
             process.clock.fault("read of the store fails")
             raise StoreError(500)
         text = self._kept.get(key)
