@@ -39,7 +39,7 @@ def main() -> int:
             print(f"\nAirflow is at        {airflow.url}")
             print(f"the Lucca tenant at  {lucca.url}")
             print(f"Log in to Airflow as {USER} with the password {PASSWORD}")
-            print("\nTrigger any of the six DAGs. Where one asks for ids, take them from the page of the tenant.")
+            print("\nTrigger any of the seven DAGs. Where one asks for ids, take them from the page of the tenant.")
             say("Ctrl-C ends both, and forgets everything.")
             while True:
                 time.sleep(1)

@@ -7,6 +7,7 @@ import re
 import time
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,17 +155,16 @@ def _says_failed(value: object) -> bool:
 
 def _details(text: str, show: Show, *, is_cut: bool) -> dict[str, Any]:
     """Return ``title``, ``detail`` and ``errors`` of what Lucca says is wrong."""
-    try:
+    # What is nested too deep to be read, or to be written out again, is shown as it came.
+    with suppress(ValueError, RecursionError):
         value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        return {"detail": show(text, is_cut=is_cut) or None}
-    return {
-        "title": _text_of(value, show, "title", "Title", "message", "Message", "error"),
-        "detail": _text_of(value, show, "detail", "Detail", "error_description"),
-        "errors": _errors_of(value.get("errors", value.get("Errors")), show),
-    }
+        if isinstance(value, dict):
+            return {
+                "title": _text_of(value, show, "title", "Title", "message", "Message", "error"),
+                "detail": _text_of(value, show, "detail", "Detail", "error_description"),
+                "errors": _errors_of(value.get("errors", value.get("Errors")), show),
+            }
+    return {"detail": show(text, is_cut=is_cut) or None}
 
 
 def _text_of(value: Mapping[str, Any], show: Show, *names: str) -> str | None:
@@ -186,14 +186,6 @@ def _errors_of(value: object, show: Show) -> dict[str, list[str]]:
 
 def _messages_of(value: object) -> list[str]:
     messages = value if isinstance(value, list) else [value]
-    return [_written(message) for message in messages[:MAX_MESSAGES] if message not in (None, "")]
-
-
-def _written(message: object) -> str:
-    if isinstance(message, str):
-        return message
-    try:
-        # In full, so that nothing is shortened before the key is blotted out of it.
-        return repr(message)
-    except RecursionError:
-        return "…"
+    kept = [message for message in messages[:MAX_MESSAGES] if message not in (None, "")]
+    # In full, so that nothing is shortened before the key is blotted out of it.
+    return [message if isinstance(message, str) else repr(message) for message in kept]

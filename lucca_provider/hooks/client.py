@@ -51,7 +51,8 @@ class InvoicesClient:
         self.session = build_session(tenant, user_agent=user_agent, pool_size=POOL_SIZE)
         self._tenant = tenant
         self._show = Show(tenant.api_key)
-        # Set once a deprecation has been logged: it is the same with every answer.
+        # Set once a deprecation has been logged: it is the same with every answer. A task that comes back to a worker
+        # has a new client, and so warns once more.
         self._warned = threading.Event()
 
     def close_purchase(self, purchase_id: int, *, comment: str | None, closing_date: str | None) -> None:

@@ -10,19 +10,11 @@ import requests
 from airflow.providers.common.compat.sdk import BaseHook
 
 from lucca_provider import __version__
-from lucca_provider.exceptions import (
-    LuccaConfigurationError,
-    LuccaError,
-    LuccaForbiddenError,
-    LuccaInDoubtError,
-    LuccaNotFoundError,
-    LuccaRefusedError,
-    LuccaThrottledError,
-    LuccaUnclearError,
-)
+from lucca_provider.exceptions import LuccaConfigurationError, LuccaError
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.hooks._lists import Query, read_pages, read_query
-from lucca_provider.hooks._tenant import Tenant, field_label
+from lucca_provider.hooks._tenant import Tenant
+from lucca_provider.hooks.advice import advise
 from lucca_provider.hooks.client import InvoicesClient
 from lucca_provider.inputs import parse_closing_date, parse_comment, parse_purchase_ids
 from lucca_provider.limits import Pacer, Window
@@ -278,30 +270,11 @@ class LuccaHook(BaseHook):
         except LuccaConfigurationError as error:
             return False, str(error)
         except LuccaError as error:
-            return False, f"{where}: {_advise(error)}"
+            return False, f"{where}: {advise(error)}"
         return True, (
             f"Connected to {where}. This does not show whether the API key may view or close purchases: both rights "
             "are needed."
         )
-
-
-def _advise(error: LuccaError) -> str:
-    """Say what is wrong with a connection of which the probe failed, and what to do."""
-    if (isinstance(error, LuccaRefusedError) and error.web_page) or isinstance(error, LuccaNotFoundError):
-        return (
-            f"nothing there answers as Lucca Invoices ({error.status}). Check that {field_label('host')} is your "
-            "tenant, such as acme.ilucca.net, and that it has the Invoices module."
-        )
-    if isinstance(error, LuccaForbiddenError):
-        return (
-            "the API key is good, but its role has no right on Lucca Invoices (403). Give the key's role the rights to "
-            "view purchases and to manage invoices and payments of approved purchases."
-        )
-    if isinstance(error, LuccaUnclearError):
-        return f"{error} Nothing there answers as Lucca Invoices; check {field_label('host')}."
-    if isinstance(error, (LuccaThrottledError, LuccaInDoubtError)):
-        return f"{error} Try again later."
-    return str(error)
 
 
 def _one_id(value: int) -> int:

@@ -31,6 +31,7 @@ from lucca_provider.exceptions import (
     LuccaUnclearError,
 )
 from lucca_provider.hooks._tenant import Tenant
+from lucca_provider.hooks._wire import MAX_INTERIM
 from lucca_provider.hooks.client import InvoicesClient
 from tests.integration.hook_tools import KEY, Connect, close, failure_of
 from tests.integration.scripted_server import (
@@ -66,6 +67,8 @@ RAW: dict[str, tuple[Answer, type[LuccaError] | None]] = {
     "102 with a length": (head(102, "Content-Length: 5") + OK, None),
     "102, then a no": (PROCESSING + http(409), LuccaRefusedError),
     "102, then nothing": (then_close(PROCESSING), LuccaInDoubtError),
+    "102 as often as is waited for": (PROCESSING * MAX_INTERIM + OK, None),
+    "102 once too often": (PROCESSING * (MAX_INTERIM + 1) + OK, LuccaInDoubtError),
     "102 again and again": (then_close(PROCESSING * 30 + OK), LuccaInDoubtError),
     "101": (then_close(head(101, "Upgrade: websocket") + OK), LuccaInDoubtError),
     "099": (then_close(b"HTTP/1.1 099 Low\r\n\r\n"), LuccaInDoubtError),

@@ -160,6 +160,21 @@ def test_a_generator_is_there_for_the_second_try_and_for_each_mapped_task(run):
     assert ids() == {"twice": [101, 102], "mapped[0]": [101, 102], "mapped[1]": [101, 102]}
 
 
+def test_what_a_native_template_gives_once_is_read_once_by_each_try(run):
+    with new_dag("native_generator", render_template_as_native_obj=True) as dag:
+        Reader(
+            task_id="rendered",
+            purchase_ids="{{ ['101', '102'] | map('int') }}",
+            fails=1,
+            retries=1,
+            retry_delay=datetime.timedelta(0),
+        )
+    assert run(dag) == "success"
+    assert ids() == {"rendered": [101, 102]}
+    # The next run renders it anew.
+    assert dag.get_task("rendered").purchase_ids == "{{ ['101', '102'] | map('int') }}"
+
+
 # -- comment and closing_date, as text and natively ------------------------------------------------------------------
 
 COMMENTS: dict[str, tuple[str, str | None]] = {

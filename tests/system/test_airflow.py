@@ -110,6 +110,7 @@ EXAMPLES = {
     "lucca_close_month_end": Example(nothing, closed=[1, 2, 3, 5, 6], answers={"approve": "Approve"}),
     "lucca_close_warehouse_matches": Example(warehouse_table, closed=[1, 3]),
     "lucca_close_many_tenants": Example(nothing, closed=[1, 2, 3, 5, 6]),
+    "lucca_try_tenant": Example(nothing, closed=[]),
 }
 
 

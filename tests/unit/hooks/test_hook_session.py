@@ -128,6 +128,11 @@ def test_no_retry_after_breaks_anything(header: str) -> None:
         ),
         ({"Sunset": "next\x1b[31m year"}, "is deprecated and goes away on next [31m year"),
         ({"Sunset": "@99999999999"}, "is deprecated and goes away on 5138-11-16"),
+        # A day that UTC has no year for.
+        (
+            {"Sunset": "Fri, 31 Dec 9999 23:59:59 -1200"},
+            "is deprecated and goes away on Fri, 31 Dec 9999 23:59:59 -1200",
+        ),
         ({"Sunset": "x" * 9000}, f"is deprecated and goes away on {'x' * 60}…"),
         ({"Deprecation": "a-key-it-is"}, "is deprecated since ***-it-is"),
     ],
