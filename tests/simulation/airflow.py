@@ -29,7 +29,7 @@ FATES = (
     *WRITE_FAULTS,
 )
 KINDS = ("refusing", "refusing", "gone", "hidden", "web page", "unreadable", "odd state", "stateless")
-CLEARED_SHARE = 0.5
+CLEARED_SHARE = 0.7
 """Deferrals in which a person clears the task, as long as one does so at all. On 2.11 its event outlives that."""
 STATES = ("Created", "Processing", "Ongoing", "Denied", "Cancelled")
 
@@ -101,14 +101,14 @@ class World:
         draw = clock.random
         self.calm = calm
         self.rule = draw.choice(RULES)
-        self.limit = draw.choice((1, 2, 3, 5, 8, 20, 50, 50))
+        self.limit = draw.choice((1, 2, 4, 8, 8, 20, 50, 50, 50))
         self.fate_share = 0.0 if calm else draw.choice((0.0, 0.3, 0.5, 0.8))
         self.skew = 0.0 if calm else draw.choice((0.0, 0.0, 5.0, 60.0))
         self.store_seconds = draw.choice((0.001, 0.02, 0.3))
         self.faulty_store = not calm and draw.random() < 0.2
         self.leave_after = calm.leave_after if calm else draw.choice((WINDOW / 6, WINDOW / 6, 1.0, 30.0))
         self.retries = draw.choice((0, 1, 1, 2, 3))
-        self.clears_left = 0 if calm else draw.choice((0, 1, 2))
+        self.clears_left = 0 if calm else draw.choice((0, 1, 2, 3))
         """How often a person still clears a task while it is deferred."""
         self.tasks: list[TaskInstance] = []
         self.reports: list[Report | None] = []
