@@ -8,6 +8,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from tests.simulation.faults import FAULTS
+
 MAX_EVENTS = 40_000
 """More than any schedule takes that comes to an end."""
 EPOCH = 1_700_000_000.0
@@ -54,12 +56,18 @@ class Clockwork:
         if self.watched not in (None, name):
             return
         self.broken.append((name, how))
-        self.say(f"BROKEN: {name}: {how}")
+        self.say("BROKEN: {}: {}", name, how)
 
-    def say(self, line: str) -> None:
-        """Add a line to the trace."""
+    def fault(self, name: str) -> None:
+        """Count a fault."""
+        if name not in FAULTS:
+            raise KeyError(f"no fault is called {name!r}")
+        self.counts["fault: " + name] += 1
+
+    def say(self, line: str, *arguments: object) -> None:
+        """Add a line to the trace. Its arguments are put into it only where there is one."""
         if self.trace is not None:
-            self.trace.append(f"{self.now - EPOCH:10.3f}  {line}")
+            self.trace.append(f"{self.now - EPOCH:10.3f}  {line.format(*arguments)}")
 
     def chance(self, share: float) -> bool:
         """Return ``True`` in a share of the cases."""

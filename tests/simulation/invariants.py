@@ -28,6 +28,7 @@ INVARIANTS = (
     "closed is true",
     "rejected was answered",
     "not posted to what was read as closed",
+    "not posted to what was closed since it was read",
     "no second closing",
     "read before it is closed",
     "a reading is fresh",
@@ -65,15 +66,18 @@ class Unit:
         self.arrivals: list[float] = []
         self.offsets: list[float] = []
         """Of the clocks of its workers, one after the other."""
+        self.is_clock_ahead = False
+        """Whether a later worker's clock is ahead of an earlier one's."""
         self.readings: dict[int, tuple[float, bool]] = {}
         """When the last reading that shows a purchase open was asked for, and whether it was a stale page."""
+        self.read_closed: dict[int, float] = {}
+        """When the last reading that shows a purchase closed was asked for, of those that the run has been given."""
         self.settled: dict[int, float] = {}
         """From when a purchase that is in doubt may be read."""
         self.in_doubt: set[int] = set()
         """Purchases that no page decides."""
         self.shown_closed: frozenset[int] | None = None
         """What Lucca showed as closed at the first reading."""
-        self.closings: dict[int, Closing] = {}
         self.counted: dict[int, list[Outcome]] = {}
         self.logged: dict[int, list[Outcome]] = {}
         self.excused = 0
@@ -92,6 +96,11 @@ class Unit:
         self.faults += len(self.purchase_ids)
         self.settled.clear()
         self.in_doubt.clear()
+
+    def began(self, offset: float) -> None:
+        """Take note of a worker, and by how much its clock is ahead."""
+        self.is_clock_ahead |= bool(self.offsets) and offset > self.offsets[-1]
+        self.offsets.append(offset)
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -116,12 +125,14 @@ class Unit:
     def _closing(self, request: Request) -> None:
         process, purchase_id, now = request.process, request.step.purchase_id, request.asked_at
         read_at, stale = self.readings.get(purchase_id, (float("-inf"), False))
-        self.closings[purchase_id] = Closing(process, purchase_id, now, read_at, stale)
+        request.closing = Closing(process, purchase_id, now, read_at, stale)
         where = f"{process} at {purchase_id}"
         if self.shown_closed is None:
             self._first_reading()
         if purchase_id in (self.shown_closed or ()) and not stale:
             self.clock.breaks("not posted to what was read as closed", where)
+        if purchase_id in self.read_closed and self.read_closed[purchase_id] >= read_at:
+            self.clock.breaks("not posted to what was closed since it was read", where)
         if purchase_id not in self.readings:
             self.clock.breaks("read before it is closed", where)
         elif now - read_at > READING_AGE + self._skew() + process.lag:
@@ -137,8 +148,7 @@ class Unit:
         now, arrivals = self.clock.now, self.arrivals
         arrivals.append(now)
         # A later worker whose clock is ahead takes the window for older than it is: by one window at most.
-        ahead = any(later > earlier for earlier, later in zip(self.offsets, self.offsets[1:], strict=False))
-        most = self.limit * (2 if ahead or self.journal_lost else 1)
+        most = self.limit * (2 if self.is_clock_ahead or self.journal_lost else 1)
         if len(arrivals) > most and now - arrivals[-1 - most] < WINDOW - SLACK:
             self.clock.breaks("within the limit", f"{request.process}: {most + 1} in {now - arrivals[-1 - most]:.3f} s")
 
@@ -164,9 +174,17 @@ class Unit:
         elif kind is Kind.LIST:
             self._page(request, answer)
 
+    def taken(self, request: Request, answer: object) -> None:
+        """Take note of an answer that the run has been given: it may have waited in the process until now."""
+        if request.step.kind is Kind.READ and answer == "Closed":
+            self.read_closed[request.step.purchase_id] = request.asked_at
+        elif request.step.kind is Kind.LIST:
+            for item in _items(answer):
+                if item.get("state") == "Closed" and item.get("id") not in self.in_doubt:
+                    self.read_closed[item.get("id")] = request.asked_at
+
     def _page(self, request: Request, answer: object) -> None:
-        items = answer.get("items") if isinstance(answer, dict) else None
-        for item in items or ():
+        for item in _items(answer):
             purchase_id = item.get("id")
             if purchase_id is not None and item.get("state") in OPEN_STATES and purchase_id not in self.in_doubt:
                 self.readings[purchase_id] = (request.asked_at, self.tenant.stale_for > 0)
@@ -223,6 +241,10 @@ class Unit:
         rounds = 1 + (self.clock.now - self.began_at) // READING_AGE
         if self.pages > purchases * rounds + PER_FAULT * self.faults:
             self.clock.breaks("few pages", f"{process}: {self.pages} for {purchases}")
+
+
+def _items(answer: object) -> Sequence[dict[str, Any]]:
+    return answer.get("items", ()) if isinstance(answer, dict) else ()
 
 
 def excuse(second: Closing, truth: Truth) -> str | None:

@@ -17,8 +17,9 @@ import lucca_provider.closing.run as run_module
 from lucca_provider.closing import Attempt, ClosingRun, Decision, Journal, Outcome, Pause, Report, Step
 from lucca_provider.limits import Window
 from lucca_provider.tasks.store import MAX_EVENT_SIZE, TaskStateStore, open_journal, pack, read_attempt, unpack
+from tests.simulation.faults import WRITE_FAULTS
 from tests.simulation.invariants import GROUP, Unit
-from tests.simulation.store import WRITE_FAULTS, Handle
+from tests.simulation.store import Handle
 from tests.simulation.tenant import Request
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TENANT = "https://acme.test"
+FULL = Pause(None)
 _PRODUCT = os.path.dirname(os.path.dirname(run_module.__file__))
 
 
@@ -36,6 +38,9 @@ class KilledError(BaseException):
 
 class InterruptedTaskError(BaseException):
     """A time-out or a signal, at any line."""
+
+
+_AT_A_LINE = {"killed at a line": KilledError, "interrupted at a line": InterruptedTaskError}
 
 
 class Log:
@@ -80,6 +85,7 @@ class Process:
         self.lag = 0.0
         """Seconds that the store has taken in the present call."""
         self.busy_until = 0.0
+        self.is_alive = True
         self.ended_at = float("inf")
         self.was_replaced = False
         self.begun_since = 0
@@ -96,15 +102,16 @@ class Process:
         self.leaving = False
         self.draining = False
         self.in_flight: set[Step] = set()
-        self.answers: deque[tuple[Step, object]] = deque()
+        self.answers: deque[tuple[Request, object]] = deque()
         self.timer = 0
+        """Changes when another moment to wake up at takes the place of the last one."""
+        self.wakes_at: float | None = None
+        """When the timer goes off."""
+        self.goes_on_at = 0.0
+        """When it goes on with what came while it was busy."""
 
     def __str__(self) -> str:
         return f"{self.task} try {self.task.try_number if not self.was_replaced else 'replaced'}"
-
-    @property
-    def is_alive(self) -> bool:
-        return self.ended_at == float("inf")
 
     # -- ClosePurchaseOperator -----------------------------------------------------------------------------------------
 
@@ -112,7 +119,7 @@ class Process:
         """Do what ``execute`` and ``execute_complete`` do up to the first wait."""
         task = self.task
         LOG.unit = self.unit
-        self.unit.offsets.append(self.offset)
+        self.unit.began(self.offset)
         if task.has_store and task.durable:
             self.handle = Handle(self)
         context: Any = {
@@ -174,7 +181,7 @@ class Process:
             self.leave_after = None
             return False
         self.unit.reported(self, self.run.report(), final=False)
-        self.ended_at = self.clock.now + self.lag
+        self._end_at(self.clock.now + self.lag)
         self.world.deferred(self, moment, unpack(packed))
         return True
 
@@ -211,9 +218,9 @@ class Process:
         if not self.is_alive:
             return
         if self.clock.trace is not None:
-            self.clock.say(f"{self}: {request.step.kind.value} {request.step.purchase_id or ''} -> {answer!r}")
+            self.clock.say("{}: {} -> {!r}", self, request, answer)
         self.unit.answered(request, answer)
-        self.answers.append((request.step, answer))
+        self.answers.append((request, answer))
         self.wake()
 
     def wake(self, timer: int | None = None) -> None:
@@ -221,11 +228,12 @@ class Process:
         if not self.is_alive or (timer is not None and timer != self.timer):
             return
         if self.busy_until > self.clock.now + 1e-9:
-            if timer is None:
+            if self.goes_on_at < self.busy_until:
+                self.goes_on_at = self.busy_until
                 self.clock.at(self.busy_until, self.wake)
-            else:
-                self.clock.at(self.busy_until, self.wake, timer)
             return
+        if timer is not None:
+            self.wakes_at = None
         LOG.unit = self.unit
         try:
             self._drain() if self.draining else self._drive()
@@ -241,7 +249,7 @@ class Process:
             self._record()
         while True:
             full = self.leaving or len(self.in_flight) >= self.task.max_in_flight
-            what = Pause(None) if full else self._call(self.run.next, self._time())
+            what = FULL if full else self._call(self.run.next, self.clock.now + self.lag + self.offset)
             if isinstance(what, Step):
                 self._send(what)
             elif what is None:
@@ -265,10 +273,12 @@ class Process:
 
     def _wait(self, pause: Pause) -> None:
         self.busy_until = self.clock.now + self.lag
-        self.timer += 1
-        if pause.until is not None:
-            self.clock.at(pause.until - self.offset, self.wake, self.timer)
-        elif not self.in_flight:
+        if pause.until != self.wakes_at:
+            self.timer += 1
+            self.wakes_at = pause.until
+            if pause.until is not None:
+                self.clock.at(pause.until - self.offset, self.wake, self.timer)
+        if pause.until is None and not self.in_flight:
             self.clock.breaks("every run ends", f"{self} waits for an answer, and none is to come")
 
     def _send(self, step: Step) -> None:
@@ -278,18 +288,20 @@ class Process:
             self.clock.breaks("within the limit", f"{self}: {len(self.in_flight)} in flight")
         request = Request(self, step, moment)
         if self.clock.trace is not None:
-            self.clock.say(f"{self}: {step.kind.value} {step.purchase_id or step.page or ''}")
+            self.clock.say("{}: {}", self, request)
         self.clock.counts["requests"] += 1
         self.unit.sent(request)
         self.world.tenant.send(request)
 
     def _record(self) -> None:
         assert self.run is not None
-        step, answer = self.answers[0]
+        request, answer = self.answers[0]
+        step = request.step
         try:
             self._call(self.run.answered, step, answer, self._time())
         except Exception as error:
             self.run.give_up(step, f"unexpected {type(error).__name__}: {error}")
+        self.unit.taken(request, answer)
         self.in_flight.discard(step)
         self.answers.popleft()
         self.leaving = self.leaving and bool(self.in_flight)
@@ -311,18 +323,17 @@ class Process:
     def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call the run; now and then something happens meanwhile."""
         self.calls += 1
-        fate = self.fates.get(self.calls)
-        if fate is None:
+        if self.calls not in self.fates:
             return function(*arguments)
-        self.clock.say(f"{self}: {fate} in {function.__name__}")
+        fate = self.fates[self.calls]
+        self.clock.say("{}: {} in {}", self, fate, function.__name__)
         if fate in WRITE_FAULTS:
             if self.handle is not None:
                 self.handle.next_fault = fate
             return function(*arguments)
-        if fate in ("killed at a line", "interrupted at a line"):
-            error = KilledError() if fate == "killed at a line" else InterruptedTaskError()
-            return self._raise_within(error, fate, function, *arguments)
-        self.clock.counts["fault: " + fate] += 1
+        if fate in _AT_A_LINE:
+            return self._raise_within(fate, function, *arguments)
+        self.clock.fault(fate)
         if fate == "killed":
             raise KilledError
         if fate == "interrupted":
@@ -336,25 +347,9 @@ class Process:
             self.metric_fails = True
         return function(*arguments)
 
-    def _raise_within(self, error: BaseException, fate: str, function: Callable[..., T], *arguments: Any) -> T:
-        left = self.clock.random.choice((5, 20, 60, 150))
-        left = self.clock.random.randint(1, left)
-
-        def trace(frame: FrameType, event: str, argument: object) -> Any:
-            nonlocal left
-            if not frame.f_code.co_filename.startswith(_PRODUCT):
-                return None
-            if event == "line":
-                left -= 1
-                if left == 0:
-                    self.clock.counts["fault: " + fate] += 1
-                    self.unit.excused += _is_within_a_decision(frame)
-                    self.clock.say(f"{self}: {error!r} at {frame.f_code.co_name}:{frame.f_lineno}")
-                    raise error
-            return trace
-
+    def _raise_within(self, fate: str, function: Callable[..., T], *arguments: Any) -> T:
         before = sys.gettrace()
-        sys.settrace(trace)
+        sys.settrace(_Blow(self, fate))
         try:
             return function(*arguments)
         finally:
@@ -381,7 +376,7 @@ class Process:
 
     def interrupt(self, reason: str) -> None:
         """Do what the driver does at an exception from outside."""
-        self.clock.say(f"{self}: interrupted")
+        self.clock.say("{}: interrupted", self)
         if self.run is None or self.draining:
             self.die()
             return
@@ -394,13 +389,53 @@ class Process:
         """Be no more, without a word, at once or at a moment."""
         if self.is_alive:
             self.clock.counts["kills"] += 1
-            self.clock.say(f"{self}: killed")
+            self.clock.say("{}: killed", self)
             self.end("retry", None, moment or self.clock.now)
 
     def end(self, how: str, report: Report | None = None, moment: float | None = None) -> None:
         """Tell Airflow how it ended: ``success``, ``fail`` or ``retry``."""
-        self.ended_at = moment or self.clock.now + self.lag
-        self.world.ended(self, how, report)
+        self._end_at(moment or self.clock.now + self.lag)
+        # A slow write lasts until then: no other try begins before.
+        self.clock.at(self.ended_at, self.world.ended, self, how, report)
+
+    def _end_at(self, moment: float) -> None:
+        self.is_alive, self.ended_at = False, moment
+        # Nothing goes round in circles, so that nothing is left to the garbage collector.
+        self.run = self.handle = None
+        self.answers.clear()
+
+
+class _Blow:
+    """
+    Ends what a process does at some line of the product.
+
+    :param process: which one
+    :param fate: one of :data:`_AT_A_LINE`
+    """
+
+    def __init__(self, process: Process, fate: str) -> None:
+        self.process = process
+        self.fate = fate
+        draw = process.clock.random
+        self.lines = draw.randint(1, draw.choice((5, 20, 60, 150)))
+        """How many are still to be run."""
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> _Blow | None:
+        """Do what :func:`sys.settrace` asks for."""
+        if not frame.f_code.co_filename.startswith(_PRODUCT):
+            return None
+        if event == "line":
+            self.lines -= 1
+            if self.lines == 0:
+                self._fall(frame)
+        return self
+
+    def _fall(self, frame: FrameType) -> None:
+        process = self.process
+        process.clock.fault(self.fate)
+        process.unit.excused += _is_within_a_decision(frame)
+        process.clock.say("{}: {} at {}:{}", process, self.fate, frame.f_code.co_name, frame.f_lineno)
+        raise _AT_A_LINE[self.fate]
 
 
 def _is_within_a_decision(frame: FrameType | None) -> bool:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.simulation.process import Process
 
-WRITE_FAULTS = ("write fails", "write fails late", "killed before a write", "killed after a write", "slow write")
-
 
 class Refusal:
     """What Airflow's client has of an answer."""
@@ -53,22 +51,22 @@ class Handle:
         process.lag += process.world.store_seconds / 2
         if self._is_fenced:
             return None
-        if process.world.faulty_store and process.clock.chance(0.02):
-            process.clock.counts["fault: read of the store fails"] += 1
+        if process.world.faulty_store and process.clock.chance(0.04):
+            process.clock.fault("read of the store fails")
             raise StoreError(500)
         text = self._kept.get(key)
         return None if text is None else json.loads(text)
 
     def set(self, key: str, value: Any) -> None:
         """Keep a value under a key."""
-        process, counts = self._process, self._process.clock.counts
-        counts["writes"] += 1
+        process = self._process
+        process.clock.counts["writes"] += 1
         process.lag += process.world.store_seconds
         fault, self.next_fault = self.next_fault, ""
         if fault:
             self._go_wrong(fault)
         if self._is_fenced:
-            counts["fault: write of a replaced process"] += 1
+            process.clock.fault("write of a replaced process")
             raise StoreError(process.clock.random.choice((404, 409, 410)))
         self._kept[key] = json.dumps(value)
         for record in value["records"]:
@@ -79,7 +77,7 @@ class Handle:
 
     def _go_wrong(self, fault: str) -> None:
         clock = self._process.clock
-        clock.counts["fault: " + fault] += 1
+        clock.fault(fault)
         if fault == "slow write":
             self._process.lag += clock.random.choice((1.0, 10.0, 30.0))
         elif fault in ("write fails", "killed before a write"):

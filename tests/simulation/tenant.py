@@ -18,6 +18,7 @@ from lucca_provider.exceptions import (
     LuccaUnclearError,
 )
 from tests.simulation.clockwork import Clockwork
+from tests.simulation.faults import ODD_PAGES
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 LATE = 4.99
 """Seconds after it was sent within which a closing takes effect, if it does: Lucca aborts a request after 5."""
 WINDOW = 60.0
+NEWER = 1_000_000
+"""The first id of purchases that are made while a list is read."""
 
 FAULTS = {
     Kind.CLOSE: ("not sent", "lost before", "lost after", "408", "5xx", "unclear success", "429 of others"),
@@ -32,7 +35,6 @@ FAULTS = {
     Kind.LIST: ("not sent", "lost", "408", "5xx", "429 of others", "refused list", *("odd page",) * 8),
     Kind.PROBE: ("not sent", "lost", "408", "5xx", "unclear success", "429 of others"),
 }
-ODD_PAGES = ("no items", "no object", "no count", "wrong count", "some missing", "twice", "no states", "no ids", "loop")
 
 
 class Truth:
@@ -52,12 +54,17 @@ class Truth:
 class Request:
     """A request of a process, on its way."""
 
-    __slots__ = ("asked_at", "process", "step")
+    __slots__ = ("asked_at", "closing", "process", "step")
 
     def __init__(self, process: Process, step: Step, asked_at: float) -> None:
         self.process = process
         self.step = step
         self.asked_at = asked_at
+        self.closing: Closing
+        """What it does, if it is a POST."""
+
+    def __str__(self) -> str:
+        return f"{self.step.kind.value} {self.step.purchase_id or self.step.page or ''}"
 
 
 class Closing:
@@ -105,6 +112,10 @@ class Tenant:
         """Whether a second closing is answered with a yes, or refused."""
         self.stale_for = 0.0
         """Seconds for which pages do not show a closing yet."""
+        self.moving = 4 * faults
+        """Share of pages, from the second on, before which the list moves."""
+        self.newer: list[int] = []
+        """Purchases that others have made meanwhile, none of which is asked for: they come first on the list."""
         self.mood = ""
         """What every request is answered with for now: ``5xx``, ``429``, ``web page``, ``401`` or ``""``."""
         self._arrivals: deque[float] = deque()
@@ -121,7 +132,7 @@ class Tenant:
             fault = names[int(draw() * len(names))]
         there = request.asked_at + draw() * self.latency / 2
         if fault == "not sent":
-            clock.counts["fault: not sent"] += 1
+            clock.fault("not sent")
             clock.at(there, request.process.answer, request, LuccaNotSentError("no connection"))
         else:
             clock.at(there, self._arrive, request, fault)
@@ -151,7 +162,7 @@ class Tenant:
             back += draw() * 5
         elif self.faults and draw() < 0.01:
             back += draw() * 8
-            self.clock.counts["fault: slow answer"] += 1
+            self.clock.fault("slow answer")
         self.clock.at(self.clock.now + back, request.process.answer, request, answer)
 
     def _unwilling(self, request: Request, fault: str) -> Exception | None:
@@ -161,14 +172,14 @@ class Tenant:
         while arrivals and arrivals[0] <= now - WINDOW:
             arrivals.popleft()
         if len(arrivals) >= self.limit:
-            clock.counts["fault: 429"] += 1
+            clock.fault("429")
             return LuccaThrottledError("429", status=429, retry_after=arrivals[0] + WINDOW - now)
         arrivals.append(now)
         if self.mood:
-            clock.counts["fault: all " + self.mood] += 1
+            clock.fault("all " + self.mood)
             return self._moody()
         if fault == "429 of others":
-            clock.counts["fault: 429 of others"] += 1
+            clock.fault("429 of others")
             asked = clock.random.choice((None, 0.0, 1.0, 20.0, 60.0, 300.0))
             return LuccaThrottledError("429", status=429, retry_after=asked)
         return None
@@ -183,7 +194,7 @@ class Tenant:
         return LuccaNotFoundError("a web page", status=404, web_page=True)
 
     def _broken(self, fault: str) -> Exception:
-        self.clock.counts["fault: " + fault] += 1
+        self.clock.fault(fault)
         if fault == "unclear success":
             return LuccaUnclearError("a success that is no clear yes", status=200)
         status = {"408": 408, "5xx": 500}.get(fault)
@@ -192,10 +203,9 @@ class Tenant:
     # -- closing -------------------------------------------------------------------------------------------------------
 
     def _close(self, request: Request, fault: str) -> None:
-        clock, purchase_id = self.clock, request.step.purchase_id
-        truth = self.truths.get(purchase_id)
+        clock, closing = self.clock, request.closing
+        truth = self.truths.get(closing.purchase_id)
         refusal = self._refusal(truth)
-        closing = request.process.unit.closings[purchase_id]
         if not fault:
             if refusal is None:
                 refusal = self._refused_twice(truth)
@@ -206,7 +216,7 @@ class Tenant:
         late = clock.random.random() * (closing.sent_at + LATE - clock.now) if clock.chance(0.7) else 0.0
         if refusal is None and fault != "lost before" and (fault in ("lost after",) or clock.chance(0.6)):
             if late > 0:
-                clock.counts["fault: late effect"] += 1
+                clock.fault("late effect")
             clock.at(clock.now + max(late, 0.0), self._land, closing)
         self._answer(request, self._broken(fault), lost=fault not in ("unclear success", "5xx"))
 
@@ -216,18 +226,17 @@ class Tenant:
         return LuccaRefusedError("409", status=409, title="It is closed")
 
     def _refusal(self, truth: Truth | None) -> Exception | None:
-        counts = self.clock.counts
         if truth is None or truth.kind == "gone":
-            counts["fault: 404"] += 1
+            self.clock.fault("404")
             return LuccaNotFoundError("404", status=404, title="Not found")
         if truth.kind == "web page":
-            counts["fault: web page"] += 1
+            self.clock.fault("web page")
             return LuccaNotFoundError("a web page", status=404, web_page=True)
         if truth.kind == "hidden":
-            counts["fault: 403"] += 1
+            self.clock.fault("403")
             return LuccaForbiddenError("403", status=403, title="No right")
         if truth.kind == "refusing" and truth.state != "Closed":
-            counts["fault: 422"] += 1
+            self.clock.fault("422")
             return LuccaRefusedError("422", status=422, title="No", detail="It is incomplete")
         return None
 
@@ -240,16 +249,15 @@ class Tenant:
             return
         truth.state, truth.closer, truth.closed_at = "Closed", closing, self.clock.now
         self.clock.counts["closed by tasks"] += 1
-        if self.clock.trace is not None:
-            self.clock.say(f"Lucca: {closing.purchase_id} is closed by {closing.process}")
+        self.clock.say("Lucca: {} is closed by {}", closing.purchase_id, closing.process)
 
     def close_by_hand(self, purchase_id: int) -> None:
         """Let a person close a purchase."""
         truth = self.truths[purchase_id]
         if truth.state != "Closed":
             truth.state, truth.closed_at = "Closed", self.clock.now
-            self.clock.counts["fault: person closes"] += 1
-            self.clock.say(f"a person closes {purchase_id}")
+            self.clock.fault("person closes")
+            self.clock.say("a person closes {}", purchase_id)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -258,10 +266,10 @@ class Tenant:
         if truth is None or truth.kind in _NOT_SHOWN:
             return self._refusal(truth)
         if truth.kind == "unreadable":
-            self.clock.counts["fault: unreadable"] += 1
+            self.clock.fault("unreadable")
             return LuccaRefusedError("400", status=400, title="Bad request")
         if fault:
-            self.clock.counts["fault: " + fault] += 1
+            self.clock.fault(fault)
             return "Archived" if fault == "unknown state" else None
         return truth.state
 
@@ -278,12 +286,15 @@ class Tenant:
     def _page(self, request: Request, fault: str) -> object:
         clock = self.clock
         if fault == "refused list":
-            clock.counts["fault: refused list"] += 1
+            clock.fault("refused list")
             return LuccaRefusedError("400", status=400)
         page = request.step.page
         number = 0 if page is None else int(page.removeprefix("p")) - 1
         first = number * self.page_size
-        shown = [each for each, truth in self.truths.items() if truth.kind not in _NOT_SHOWN]
+        if number and clock.chance(self.moving):
+            self._move(first)
+            request.process.unit.faults += 1
+        shown = self._shown()
         items = [{"id": each, "state": self._listed(each)} for each in shown[first : first + self.page_size]]
         answer: dict[str, Any] = {"items": items}
         if self.with_count:
@@ -292,17 +303,33 @@ class Tenant:
             answer["next"] = f"p{number + 2}" if first + self.page_size < len(shown) else None
         return self._odd(answer) if fault else answer
 
+    def _shown(self) -> list[int]:
+        return self.newer + [each for each, truth in self.truths.items() if truth.kind not in _NOT_SHOWN]
+
+    def _move(self, first: int) -> None:
+        """Let the last purchases of the page before come once more, and a person close one of them in between."""
+        again = self.clock.random.randint(1, self.page_size)
+        before = self._shown()[first - again : first]
+        self.newer += (NEWER + len(self.newer) + each for each in range(again))
+        self.clock.fault("row on two pages")
+        still_open = [each for each in before if each < NEWER and self.truths[each].state != "Closed"]
+        if still_open:
+            self.clock.fault("closed between two pages")
+            self.close_by_hand(self.clock.random.choice(still_open))
+
     def _listed(self, purchase_id: int) -> str | None:
+        if purchase_id >= NEWER:
+            return "Created"
         truth = self.truths[purchase_id]
         if truth.state == "Closed" and truth.closed_at > self.clock.now - self.stale_for:
-            self.clock.counts["fault: stale page"] += 1
+            self.clock.fault("stale page")
             return "Ongoing"
         return truth.state
 
     def _odd(self, answer: dict[str, Any]) -> object:
         items = answer["items"]
         kind = self.clock.random.choice(ODD_PAGES)
-        self.clock.counts["fault: odd page, " + kind] += 1
+        self.clock.fault("odd page, " + kind)
         if kind == "no items":
             del answer["items"]
         elif kind == "no object":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,9 @@ from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED
 from lucca_provider.exceptions import LuccaInDoubtError
 from lucca_provider.reading.lists import ListReader
 from tests.simulation import clockwork
+from tests.simulation.__main__ import MINIMUM, MINIMUM_FAULTS, find_missing, run_seeds
+from tests.simulation.clockwork import Clockwork
+from tests.simulation.faults import FAULTS
 from tests.simulation.invariants import INVARIANTS
 from tests.simulation.schedule import run_schedule
 
@@ -38,6 +43,11 @@ def reading(patch: pytest.MonkeyPatch) -> None:
                 self.put(purchase_id, Purchase(read_at=1e12))
 
     patch.setattr(Agenda, "fill", fill)
+
+
+def later_pages(patch: pytest.MonkeyPatch) -> None:
+    """Take a page for nothing but what is still unread."""
+    patch.setattr(Agenda, "takes_pages", lambda self, purchase_id: purchase_id in self.unlisted)
 
 
 def settling(patch: pytest.MonkeyPatch) -> None:
@@ -120,6 +130,7 @@ DYING: list[tuple[TakeOut, str]] = [
     (reading, "not posted to what was read as closed"),
     (reading, "read before it is closed"),
     (reading, "no second closing"),
+    (later_pages, "not posted to what was closed since it was read"),
     (settling, "settled"),
     (settling, "no second closing"),
     (intent, "intent first"),
@@ -149,6 +160,25 @@ def test_an_invariant_dies_without_what_it_is_about(
 
 def test_each_invariant_is_shown_to_be_able_to_die() -> None:
     assert {invariant for _, invariant in DYING} == set(INVARIANTS)
+
+
+def test_a_fault_that_never_happens_is_missed() -> None:
+    counts = Counter({"fault: " + name: MINIMUM_FAULTS for name in FAULTS} | MINIMUM)
+    assert find_missing(counts) == []
+    del counts["fault: odd page, loop"]
+    assert [line for line in find_missing(counts) if "odd page, loop" in line] == find_missing(counts) != []
+
+
+def test_a_fault_that_is_not_listed_cannot_be_counted() -> None:
+    with pytest.raises(KeyError, match="no fault"):
+        Clockwork(0).fault("an unknown one")
+
+
+def test_a_schedule_leaves_nothing_to_the_garbage_collector() -> None:
+    run_seeds(range(1))
+    gc.collect()
+    run_seeds(range(20))
+    assert gc.collect() < 20
 
 
 def test_all_hold_as_it_is() -> None:
