@@ -5,29 +5,17 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
-from lucca_provider.checking.readiness import Finding, Rules, find_readiness, needs_documents, tells_state
-from lucca_provider.exceptions import (
-    LuccaForbiddenError,
-    LuccaInDoubtError,
-    LuccaNotFoundError,
-    LuccaNotSentError,
-    LuccaRefusedError,
-)
-from lucca_provider.reading.lists import DOCUMENTS, PURCHASES, ListReader
+from lucca_provider.checking.readiness import Finding, Rules, find_readiness, needs_documents
+from lucca_provider.reading.lists import DOCUMENTS, ListReader
+from lucca_provider.reading.purchases import Purchases, Source, read_page
 
 __all__ = ["Blocked", "Check", "Source", "Unknown", "check_purchases"]
 
 log = logging.getLogger(__name__)
-
-STREAK = 5
-"""Purchases in a row that could not be read, after which the others are not asked for."""
-
-_GOES_ON = (LuccaRefusedError, LuccaInDoubtError, LuccaNotSentError)
-"""What is wrong with one answer only. Other errors (a wrong key, a used-up limit) end a check."""
 
 
 class Blocked(TypedDict):
@@ -53,21 +41,6 @@ class Check(TypedDict):
     unknown: list[Unknown]
 
 
-class Source(Protocol):
-    """Where a check reads from: the hook, or anything like it. Both raise :class:`LuccaError`."""
-
-    def get_purchase(self, purchase_id: int) -> Mapping[str, Any]:
-        """Return one purchase."""
-
-    def get_page(self, path: str, params: Mapping[str, Any]) -> object:
-        """
-        Return the JSON of a page of a list, whatever it is.
-
-        :param path: of the list
-        :param params: query parameters
-        """
-
-
 def check_purchases(
     purchase_ids: Collection[int], source: Source, rules: Rules, *, documents_since: str | None = None
 ) -> Check:
@@ -80,7 +53,7 @@ def check_purchases(
     :param documents_since: look only for documents created on this day or later, ``YYYY-MM-DD``
     :raises LuccaError: for what no other request would escape, such as a wrong key
     """
-    purchases = _Purchases(purchase_ids, source)
+    purchases = Purchases(purchase_ids, source)
     purchases.read()
     documents = _Documents(source, documents_since)
     undecided = [number for number, purchase in purchases.found.items() if needs_documents(purchase, rules)]
@@ -99,7 +72,7 @@ def check_purchases(
     return _build_check(findings)
 
 
-def _find(purchase_id: int, purchases: _Purchases, documents: _Documents, rules: Rules, since: str | None) -> Finding:
+def _find(purchase_id: int, purchases: Purchases, documents: _Documents, rules: Rules, since: str | None) -> Finding:
     if purchase_id in purchases.problems:
         return Finding("unknown", [purchases.problems[purchase_id]])
     purchase = purchases.found[purchase_id]
@@ -124,88 +97,6 @@ def _build_check(findings: Mapping[int, Finding]) -> Check:
     return check
 
 
-def _read_page(reader: ListReader, source: Source) -> Sequence[Mapping[str, Any]]:
-    """Return the items of the next page; none after an error that concerns this list only."""
-    try:
-        answer = source.get_page(reader.path, reader.params)
-    except _GOES_ON as error:
-        reader.fail(str(error))
-        return []
-    return reader.take(answer)
-
-
-@dataclass
-class _Purchases:
-    """Finds the purchases, in the list or one by one."""
-
-    ids: Collection[int]
-    source: Source
-    found: dict[int, Mapping[str, Any]] = field(default_factory=dict)
-    problems: dict[int, str] = field(default_factory=dict)
-    _listed: set[int] = field(default_factory=set)
-
-    def read(self) -> None:
-        """Read them, by pages as long as there are fewer of them than purchases to find."""
-        reader = ListReader(PURCHASES)
-        wanted = frozenset(self.ids)
-        while reader.is_worth_reading(self._missing):
-            for item in _read_page(reader, self.source):
-                # The list may leave out what the purchase itself says.
-                if item["id"] in wanted and tells_state(item):
-                    self.found[item["id"]] = item
-                    self._listed.add(item["id"])
-        if self._missing:
-            why = f": the rest of the purchases list cannot be used ({reader.problem})" if reader.problem else ""
-            log.info("Reading %s purchases one by one%s.", self._missing, why)
-        self._ask_one_by_one()
-
-    @property
-    def _missing(self) -> int:
-        return len(self.ids) - len(self.found)
-
-    def ask_again(self, purchase_ids: Iterable[int]) -> None:
-        """Ask for purchases themselves that so far only the list has told of."""
-        for purchase_id in purchase_ids:
-            if purchase_id in self._listed:
-                del self.found[purchase_id]
-        self._ask_one_by_one()
-
-    def _ask_one_by_one(self) -> None:
-        silent = failed = 0
-        why = ""
-        for purchase_id in self.ids:
-            if purchase_id in self.found or purchase_id in self.problems:
-                continue
-            if why:
-                self.problems[purchase_id] = f"not read; {why}"
-                continue
-            try:
-                problem = self._ask(purchase_id)
-            except _GOES_ON as error:
-                problem = f"its state could not be read: {error}"
-                failed += 1
-            else:
-                failed = 0
-                silent += bool(problem)
-            if problem:
-                self.problems[purchase_id] = problem
-            if failed >= STREAK or (silent >= STREAK and not self.found):
-                why = f"given up after {STREAK} purchases in a row. The last: {problem}"
-
-    def _ask(self, purchase_id: int) -> str | None:
-        """Ask for a purchase, and say why a clear answer tells nothing about it."""
-        try:
-            purchase = self.source.get_purchase(purchase_id)
-        except LuccaNotFoundError:
-            return "Lucca has no such purchase, or this API key may not see it (404)"
-        except LuccaForbiddenError:
-            return "this API key may not read it (403)"
-        if not tells_state(purchase):
-            return "Lucca tells no state of it"
-        self.found[purchase_id] = purchase
-        return None
-
-
 @dataclass
 class _Documents:
     """Finds the documents of all purchases: a filter by purchase is not documented."""
@@ -220,7 +111,7 @@ class _Documents:
         """Read all of them."""
         reader = ListReader(DOCUMENTS, {} if self.since is None else {"createdAt.from": [self.since]})
         while not reader.ended:
-            self._take_page(_read_page(reader, self.source))
+            self._take_page(read_page(reader, self.source))
         if reader.problem:
             self.problem = f"its documents could not be read: {reader.problem}"
         if self._unlinked:

@@ -66,15 +66,6 @@ class Finding:
     reasons: Sequence[str] = ()
 
 
-def tells_state(purchase: Mapping[str, Any]) -> bool:
-    """
-    Say whether a purchase has a state, known or not.
-
-    :param purchase: as Lucca answers it
-    """
-    return _text(purchase, "state") is not None
-
-
 def needs_documents(purchase: Mapping[str, Any], rules: Rules) -> bool:
     """
     Say whether the state of a purchase leaves it open whether it can be closed.
