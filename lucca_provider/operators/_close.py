@@ -22,6 +22,7 @@ from lucca_provider.tasks.closing import (
     count_outcome,
     perform,
     push_not_begun,
+    push_sent,
     read_closing,
     say_start,
 )
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context, XComArg
 
     from lucca_provider.hooks.lucca import LuccaHook
+    from lucca_provider.tasks.closing import Arguments
 
 __all__ = ["ClosePurchaseOperator"]
 
@@ -52,7 +54,8 @@ class ClosePurchaseOperator(BaseOperator):
     The task returns a report, and pushes it as its return value also when it fails:
     ``{"closed": [id, …], "already_closed": [id, …], "rejected": [{"id", "status", "title", "detail"}, …],
     "unresolved": [{"id", "reason"}, …]}``. Every purchase that was asked for is in it once. Each of the four is an XCom
-    of its own too, so that ``close.output["closed"]`` can be handed on.
+    of its own too, so that ``close.output["closed"]`` can be handed on. Another one, ``sent``, holds what goes
+    along with each closing, ``{"tenant", "comment", "closing_date"}``; it is pushed before the first request.
 
     - Refusals fail the task without a retry, which would not help. To try refused purchases again after fixing the
       cause in Lucca, clear the task.
@@ -144,7 +147,7 @@ class ClosePurchaseOperator(BaseOperator):
             push_link(context, hook)
             if not arguments.purchase_ids:
                 raise AirflowSkipException("There are no purchases to close.")
-            run = self._begin(context, hook, arguments.purchase_ids, event)
+            run = self._begin(context, hook, arguments, event)
         except Exception as error:
             # After a wait there is a report that says more.
             if event is None:
@@ -181,10 +184,11 @@ class ClosePurchaseOperator(BaseOperator):
         return ""
 
     def _begin(
-        self, context: Context, hook: LuccaHook, purchase_ids: Sequence[int], event: Mapping[str, Any] | None
+        self, context: Context, hook: LuccaHook, arguments: Arguments, event: Mapping[str, Any] | None
     ) -> ClosingRun:
         if event is None:
-            self.log.info(say_start(purchase_ids, hook.tenant))
+            push_sent(self, context, hook.base_url, arguments)
+            self.log.info(say_start(arguments.purchase_ids, hook.tenant))
         elif event.get("tenant") != hook.base_url:
             raise LuccaUnresolvedError(
                 "While this task waited, its connection was changed to another tenant. Nothing more was sent."
@@ -198,7 +202,7 @@ class ClosePurchaseOperator(BaseOperator):
             go_on=lambda: not self._killed,
         )
         return ClosingRun(
-            purchase_ids,
+            arguments.purchase_ids,
             journal=journal,
             window=Window(hook.tenant.requests_per_minute, hook.tenant.window_seconds),
             on_outcome=partial(count_outcome, hook.environment),

@@ -9,7 +9,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperat
 
 from lucca_provider.inputs import InvalidInputError
 from lucca_provider.reading.selection import SelectionError, read_selection, select
-from lucca_provider.tasks.common import connect
+from lucca_provider.tasks.common import connect, push_value
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -23,6 +23,8 @@ class ListPurchasesOperator(BaseOperator):
 
     All purchases are read, up to 1000 with a request, and filtered here: Lucca documents no filter of this list. A
     purchase that Lucca tells no state of is left out, with a warning.
+
+    The ids alone are an XCom of their own too, ``ids``, also with ``fields``.
 
     .. seealso:: the guide :doc:`docs/validating`
 
@@ -76,6 +78,8 @@ class ListPurchasesOperator(BaseOperator):
                 fields=self.fields,
                 max_bytes=self.max_bytes,
             )
-            return select(selection, connect(self.lucca_conn_id).list_purchases(self.query))
+            chosen = select(selection, connect(self.lucca_conn_id).list_purchases(self.query))
         except (InvalidInputError, SelectionError) as error:
             raise AirflowFailException(str(error)) from error
+        push_value(self, context, "ids", [one["id"] if isinstance(one, dict) else one for one in chosen])
+        return chosen
