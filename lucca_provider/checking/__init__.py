@@ -2,7 +2,48 @@
 
 from __future__ import annotations
 
-from lucca_provider.checking.check import Blocked, Check, Source, Unknown, check_purchases
+from lucca_provider.checking.changes import find_changes
+from lucca_provider.checking.check import (
+    Blocked,
+    Check,
+    Conditions,
+    Examination,
+    LeftOut,
+    Source,
+    Unknown,
+    check_purchases,
+    examine_purchases,
+    unread_check,
+)
 from lucca_provider.checking.readiness import Finding, Rules, find_readiness
+from lucca_provider.checking.snapshot import (
+    SeenDocument,
+    SeenPurchase,
+    Snapshot,
+    read_snapshot,
+    see_purchase,
+    take_snapshot,
+)
 
-__all__ = ["Blocked", "Check", "Finding", "Rules", "Source", "Unknown", "check_purchases", "find_readiness"]
+__all__ = [
+    "Blocked",
+    "Check",
+    "Conditions",
+    "Examination",
+    "Finding",
+    "LeftOut",
+    "Rules",
+    "SeenDocument",
+    "SeenPurchase",
+    "Snapshot",
+    "Source",
+    "Unknown",
+    "check_purchases",
+    "examine_purchases",
+    "find_changes",
+    "find_readiness",
+    "read_snapshot",
+    "see_purchase",
+    "take_snapshot",
+    "unread_check",
+]

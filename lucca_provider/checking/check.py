@@ -5,29 +5,30 @@ from __future__ import annotations
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
-from lucca_provider.checking.readiness import Finding, Rules, find_readiness, needs_documents, tells_state
-from lucca_provider.exceptions import (
-    LuccaForbiddenError,
-    LuccaInDoubtError,
-    LuccaNotFoundError,
-    LuccaNotSentError,
-    LuccaRefusedError,
-)
-from lucca_provider.reading.lists import DOCUMENTS, PURCHASES, ListReader
+from lucca_provider.checking.changes import find_changes
+from lucca_provider.checking.readiness import Finding, Rules, find_readiness, limit_reasons, needs_documents
+from lucca_provider.checking.snapshot import SeenPurchase, see_purchase
+from lucca_provider.reading.lists import DOCUMENTS, ListReader
+from lucca_provider.reading.purchases import Purchases, Source, read_page
 
-__all__ = ["Blocked", "Check", "Source", "Unknown", "check_purchases"]
+__all__ = [
+    "Blocked",
+    "Check",
+    "Conditions",
+    "Examination",
+    "LeftOut",
+    "Source",
+    "Unknown",
+    "check_purchases",
+    "examine_purchases",
+    "unread_check",
+]
 
 log = logging.getLogger(__name__)
-
-STREAK = 5
-"""Purchases in a row that could not be read, after which the others are not asked for."""
-
-_GOES_ON = (LuccaRefusedError, LuccaInDoubtError, LuccaNotSentError)
-"""What is wrong with one answer only. Other errors (a wrong key, a used-up limit) end a check."""
 
 
 class Blocked(TypedDict):
@@ -44,6 +45,13 @@ class Unknown(TypedDict):
     reason: str
 
 
+class LeftOut(TypedDict):
+    """A purchase that was left out on purpose, and why."""
+
+    id: int
+    reason: str
+
+
 class Check(TypedDict):
     """Every purchase that was asked for, once, in the order asked for within each list."""
 
@@ -51,21 +59,37 @@ class Check(TypedDict):
     already_closed: list[int]
     blocked: list[Blocked]
     unknown: list[Unknown]
+    left_out: list[LeftOut]
 
 
-class Source(Protocol):
-    """Where a check reads from: the hook, or anything like it. Both raise :class:`LuccaError`."""
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """
+    What else is asked of a purchase that could be closed.
 
-    def get_purchase(self, purchase_id: int) -> Mapping[str, Any]:
-        """Return one purchase."""
+    :param excluded: purchases that are left out
+    :param document_dates: first and last day, ``YYYY-MM-DD``: purchases without a document of these days are left out
+    :param approved: purchase id to what was approved of it: whatever has changed since is blocked
+    """
 
-    def get_page(self, path: str, params: Mapping[str, Any]) -> object:
-        """
-        Return the JSON of a page of a list, whatever it is.
+    excluded: Collection[int] = ()
+    document_dates: tuple[str, str] | None = None
+    approved: Mapping[int, SeenPurchase] | None = None
 
-        :param path: of the list
-        :param params: query parameters
-        """
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """
+    A check, and what was read for it.
+
+    :param check: what a closing would do
+    :param purchases: purchase id to Lucca's JSON object, of those that could be read
+    :param seen: purchase id to what a snapshot holds of it, of those that can be closed
+    """
+
+    check: Check
+    purchases: Mapping[int, Mapping[str, Any]]
+    seen: Mapping[int, SeenPurchase]
 
 
 def check_purchases(
@@ -80,7 +104,28 @@ def check_purchases(
     :param documents_since: look only for documents created on this day or later, ``YYYY-MM-DD``
     :raises LuccaError: for what no other request would escape, such as a wrong key
     """
-    purchases = _Purchases(purchase_ids, source)
+    return examine_purchases(purchase_ids, source, rules, Conditions(), documents_since=documents_since).check
+
+
+def examine_purchases(
+    purchase_ids: Collection[int],
+    source: Source,
+    rules: Rules,
+    conditions: Conditions,
+    *,
+    documents_since: str | None = None,
+) -> Examination:
+    """
+    Check purchases, and keep what was read for it. Nothing is changed.
+
+    :param purchase_ids: which purchases, without duplicates
+    :param source: where to read
+    :param rules: which states count for what
+    :param conditions: what else is asked of a purchase that could be closed
+    :param documents_since: look only for documents created on this day or later, ``YYYY-MM-DD``
+    :raises LuccaError: for what no other request would escape, such as a wrong key
+    """
+    purchases = Purchases(purchase_ids, source)
     purchases.read()
     documents = _Documents(source, documents_since)
     undecided = [number for number, purchase in purchases.found.items() if needs_documents(purchase, rules)]
@@ -93,25 +138,95 @@ def check_purchases(
             for number in undecided
             if number not in documents.by_purchase and purchases.found[number].get("billedAmount") is None
         )
+    judge = _Judge(purchases, documents, rules, conditions)
+    check = _build_check({number: judge.find(number) for number in purchase_ids}, conditions.excluded)
+    return Examination(check, purchases.found, {number: judge.see(number) for number in check["closable"]})
+
+
+def unread_check(purchase_ids: Collection[int], conditions: Conditions, reason: str) -> Check:
+    """
+    Return the check of purchases that could not be read.
+
+    :param purchase_ids: which purchases, without duplicates
+    :param conditions: as for :func:`examine_purchases`
+    :param reason: why they could not be read, as a sentence
+    """
+    excluded = conditions.excluded
     findings = {
-        purchase_id: _find(purchase_id, purchases, documents, rules, documents_since) for purchase_id in purchase_ids
+        number: Finding("left_out", [_EXCLUDED]) if number in excluded else Finding("unknown", [reason])
+        for number in purchase_ids
     }
-    return _build_check(findings)
+    return _build_check(findings, excluded)
 
 
-def _find(purchase_id: int, purchases: _Purchases, documents: _Documents, rules: Rules, since: str | None) -> Finding:
-    if purchase_id in purchases.problems:
-        return Finding("unknown", [purchases.problems[purchase_id]])
-    purchase = purchases.found[purchase_id]
-    finding = find_readiness(purchase, documents.by_purchase.get(purchase_id, []), rules, since=since)
-    # What was read of the documents can block it; that nothing in them blocks says nothing.
-    if documents.problem and needs_documents(purchase, rules) and finding.verdict in ("closable", "unknown"):
-        return Finding("unknown", [documents.problem])
-    return finding
+_EXCLUDED = "excluded from this run"
+_NOT_ASKED_FOR = "excluded from this run, but not among the purchases to check"
+_NOT_APPROVED = "not among what was approved"
 
 
-def _build_check(findings: Mapping[int, Finding]) -> Check:
-    check = Check(closable=[], already_closed=[], blocked=[], unknown=[])
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Says of one purchase after the other what a closing would do, from what was read of all of them."""
+
+    purchases: Purchases
+    documents: _Documents
+    rules: Rules
+    conditions: Conditions
+
+    def find(self, number: int) -> Finding:
+        """Return what a closing would do, under the conditions."""
+        if number in self.conditions.excluded:
+            return Finding("left_out", [_EXCLUDED])
+        finding = self._find_readiness(number)
+        if self._is_of_other_days(number):
+            first, last = self.conditions.document_dates or ("", "")
+            return Finding("left_out", [f"no document of it is dated from {first} to {last}"])
+        if self.conditions.approved is None or finding.verdict == "already_closed":
+            return finding
+        return self._compare(number, finding, self.conditions.approved.get(number))
+
+    def see(self, number: int) -> SeenPurchase:
+        """Return what a snapshot holds of a purchase that was read."""
+        return see_purchase(self.purchases.found[number], self._documents_of(number))
+
+    def _documents_of(self, number: int) -> Sequence[Mapping[str, Any]]:
+        return self.documents.by_purchase.get(number, [])
+
+    def _find_readiness(self, number: int) -> Finding:
+        if number in self.purchases.problems:
+            return Finding("unknown", [self.purchases.problems[number]])
+        purchase, documents = self.purchases.found[number], self.documents
+        finding = find_readiness(purchase, self._documents_of(number), self.rules, since=documents.since)
+        # What was read of the documents can block it; that nothing in them blocks says nothing.
+        if documents.problem and needs_documents(purchase, self.rules) and finding.verdict in ("closable", "unknown"):
+            return Finding("unknown", [documents.problem])
+        return finding
+
+    def _is_of_other_days(self, number: int) -> bool:
+        """Return whether all documents of a purchase are known, and none is of the days that are asked for."""
+        days = self.conditions.document_dates
+        if days is None or not self.documents.has_all or number not in self.purchases.found:
+            return False
+        if not needs_documents(self.purchases.found[number], self.rules):
+            return False
+        dates = [str(document.get("documentDate"))[:10] for document in self._documents_of(number)]
+        return not any(days[0] <= date <= days[1] for date in dates)
+
+    def _compare(self, number: int, finding: Finding, approved: SeenPurchase | None) -> Finding:
+        """Block what is not as it was approved; what could not be read stays unknown."""
+        if approved is None:
+            changes = [_NOT_APPROVED]
+        elif number in self.purchases.found:
+            changes = find_changes(approved, self.see(number), has_all=self.documents.has_all)
+        else:
+            changes = []
+        if not changes:
+            return finding
+        return Finding("blocked", [*limit_reasons(changes, "changes"), *finding.reasons])
+
+
+def _build_check(findings: Mapping[int, Finding], excluded: Collection[int]) -> Check:
+    check = Check(closable=[], already_closed=[], blocked=[], unknown=[], left_out=[])
     for purchase_id, finding in findings.items():
         if finding.verdict == "closable":
             check["closable"].append(purchase_id)
@@ -119,91 +234,13 @@ def _build_check(findings: Mapping[int, Finding]) -> Check:
             check["already_closed"].append(purchase_id)
         elif finding.verdict == "blocked":
             check["blocked"].append({"id": purchase_id, "reasons": list(finding.reasons)})
+        elif finding.verdict == "left_out":
+            check["left_out"].append({"id": purchase_id, "reason": "; ".join(finding.reasons)})
         else:
             check["unknown"].append({"id": purchase_id, "reason": "; ".join(finding.reasons)})
+    # A mistyped id would leave in what somebody wanted to leave out, so it is named.
+    check["left_out"] += [LeftOut(id=number, reason=_NOT_ASKED_FOR) for number in excluded if number not in findings]
     return check
-
-
-def _read_page(reader: ListReader, source: Source) -> Sequence[Mapping[str, Any]]:
-    """Return the items of the next page; none after an error that concerns this list only."""
-    try:
-        answer = source.get_page(reader.path, reader.params)
-    except _GOES_ON as error:
-        reader.fail(str(error))
-        return []
-    return reader.take(answer)
-
-
-@dataclass
-class _Purchases:
-    """Finds the purchases, in the list or one by one."""
-
-    ids: Collection[int]
-    source: Source
-    found: dict[int, Mapping[str, Any]] = field(default_factory=dict)
-    problems: dict[int, str] = field(default_factory=dict)
-    _listed: set[int] = field(default_factory=set)
-
-    def read(self) -> None:
-        """Read them, by pages as long as there are fewer of them than purchases to find."""
-        reader = ListReader(PURCHASES)
-        wanted = frozenset(self.ids)
-        while reader.is_worth_reading(self._missing):
-            for item in _read_page(reader, self.source):
-                # The list may leave out what the purchase itself says.
-                if item["id"] in wanted and tells_state(item):
-                    self.found[item["id"]] = item
-                    self._listed.add(item["id"])
-        if self._missing:
-            why = f": the rest of the purchases list cannot be used ({reader.problem})" if reader.problem else ""
-            log.info("Reading %s purchases one by one%s.", self._missing, why)
-        self._ask_one_by_one()
-
-    @property
-    def _missing(self) -> int:
-        return len(self.ids) - len(self.found)
-
-    def ask_again(self, purchase_ids: Iterable[int]) -> None:
-        """Ask for purchases themselves that so far only the list has told of."""
-        for purchase_id in purchase_ids:
-            if purchase_id in self._listed:
-                del self.found[purchase_id]
-        self._ask_one_by_one()
-
-    def _ask_one_by_one(self) -> None:
-        silent = failed = 0
-        why = ""
-        for purchase_id in self.ids:
-            if purchase_id in self.found or purchase_id in self.problems:
-                continue
-            if why:
-                self.problems[purchase_id] = f"not read; {why}"
-                continue
-            try:
-                problem = self._ask(purchase_id)
-            except _GOES_ON as error:
-                problem = f"its state could not be read: {error}"
-                failed += 1
-            else:
-                failed = 0
-                silent += bool(problem)
-            if problem:
-                self.problems[purchase_id] = problem
-            if failed >= STREAK or (silent >= STREAK and not self.found):
-                why = f"given up after {STREAK} purchases in a row. The last: {problem}"
-
-    def _ask(self, purchase_id: int) -> str | None:
-        """Ask for a purchase, and say why a clear answer tells nothing about it."""
-        try:
-            purchase = self.source.get_purchase(purchase_id)
-        except LuccaNotFoundError:
-            return "Lucca has no such purchase, or this API key may not see it (404)"
-        except LuccaForbiddenError:
-            return "this API key may not read it (403)"
-        if not tells_state(purchase):
-            return "Lucca tells no state of it"
-        self.found[purchase_id] = purchase
-        return None
 
 
 @dataclass
@@ -214,15 +251,18 @@ class _Documents:
     since: str | None
     by_purchase: defaultdict[int, list[Mapping[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     problem: str | None = None
+    has_all: bool = False
+    """Whether all were read, so that what is not there does not exist."""
     _unlinked: int = 0
 
     def read(self) -> None:
         """Read all of them."""
         reader = ListReader(DOCUMENTS, {} if self.since is None else {"createdAt.from": [self.since]})
         while not reader.ended:
-            self._take_page(_read_page(reader, self.source))
+            self._take_page(read_page(reader, self.source))
         if reader.problem:
             self.problem = f"its documents could not be read: {reader.problem}"
+        self.has_all = self.problem is None
         if self._unlinked:
             log.info("%s documents belong to no purchase; they are left out.", self._unlinked)
 

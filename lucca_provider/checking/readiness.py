@@ -33,7 +33,7 @@ _COMPLETION = {"Disputed": "disputed", "Partial": "only partly complete"}
 _TYPES = {"Invoice": "invoice", "CreditNote": "credit note"}
 _SHOWN_LENGTH = 60
 MAX_REASONS = 10
-"""Documents that are named for one purchase."""
+"""Documents, or changes, that are named for one purchase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +58,12 @@ class Finding:
     """
     What a closing would do to a purchase.
 
-    :param verdict: ``closable``, ``already_closed``, ``blocked``, or ``unknown``
-    :param reasons: why it is blocked or unknown, each a sentence
+    :param verdict: ``closable``, ``already_closed``, ``blocked``, ``unknown``, or ``left_out``
+    :param reasons: why it is blocked, unknown or left out, each a sentence
     """
 
     verdict: str
     reasons: Sequence[str] = ()
-
-
-def tells_state(purchase: Mapping[str, Any]) -> bool:
-    """
-    Say whether a purchase has a state, known or not.
-
-    :param purchase: as Lucca answers it
-    """
-    return _text(purchase, "state") is not None
 
 
 def needs_documents(purchase: Mapping[str, Any], rules: Rules) -> bool:
@@ -106,7 +97,7 @@ def find_readiness(
         return Finding("blocked", [f"the purchase is {state}, not {wanted}"])
     if state is None:
         return Finding("unknown", ["Lucca tells no state of it"])
-    return Finding("unknown", [f"Lucca tells the state {_plain(state)!r}, which this version does not know"])
+    return Finding("unknown", [f"Lucca tells the state {plain(state)!r}, which this version does not know"])
 
 
 def _judge_documents(
@@ -114,9 +105,9 @@ def _judge_documents(
 ) -> Finding:
     problems = [problem for document in documents if (problem := _find_problem(document, rules))]
     if any(problem.clear for problem in problems):
-        return Finding("blocked", _limited([problem.text for problem in problems]))
+        return Finding("blocked", limit_reasons([problem.text for problem in problems], "documents"))
     if problems:
-        return Finding("unknown", _limited([problem.text for problem in problems]))
+        return Finding("unknown", limit_reasons([problem.text for problem in problems], "documents"))
     gap = _find_gap(purchase, documents, rules, since)
     return Finding("unknown", [gap]) if gap else Finding("closable")
 
@@ -156,7 +147,7 @@ def _say_state(kind: str, state: str | None, words: Mapping[str, str]) -> tuple[
         return f"the {kind} state {state} is not among those that count here", True
     if state in words:
         return words[state], True
-    return f"this version does not know the {kind} state {_plain(state)!r}", False
+    return f"this version does not know the {kind} state {plain(state)!r}", False
 
 
 def _find_gap(
@@ -235,16 +226,31 @@ def _is_cancelled(document: Mapping[str, Any], rules: Rules) -> bool:
 
 
 def _name(document: Mapping[str, Any]) -> str:
-    kind = _TYPES.get(_text(document, "type") or "", "document")
-    number = _text(document, "documentNumber") or document.get("id")
-    day = _text(document, "documentDate")
-    return f"{kind} {_plain(str(number))}" + (f" of {_plain(day)}" if day else "")
+    number = _text(document, "documentNumber") or str(document.get("id"))
+    return name_document(_text(document, "type"), number, _text(document, "documentDate"))
 
 
-def _limited(reasons: list[str]) -> list[str]:
+def name_document(kind: str | None, number: str, day: str | None) -> str:
+    """
+    Name a document as a finance person would.
+
+    :param kind: its ``type``
+    :param number: its number, or its id
+    :param day: its ``documentDate``
+    """
+    return f"{_TYPES.get(kind or '', 'document')} {plain(number)}" + (f" of {plain(day)}" if day else "")
+
+
+def limit_reasons(reasons: Sequence[str], what: str) -> Sequence[str]:
+    """
+    Name the first ten reasons only.
+
+    :param reasons: sentences
+    :param what: what each is about, in the plural
+    """
     if len(reasons) <= MAX_REASONS:
         return reasons
-    return [*reasons[:MAX_REASONS], f"and {len(reasons) - MAX_REASONS} more documents"]
+    return [*reasons[:MAX_REASONS], f"and {len(reasons) - MAX_REASONS} more {what}"]
 
 
 def _text(item: Mapping[str, Any], key: str) -> str | None:
@@ -252,7 +258,12 @@ def _text(item: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _plain(text: str) -> str:
-    """Make Lucca's text fit for one line of a log."""
+def plain(text: str, length: int = _SHOWN_LENGTH) -> str:
+    """
+    Make Lucca's text fit for one line of a log.
+
+    :param text: any text
+    :param length: characters that are kept
+    """
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "…"
+    return text if len(text) <= length else text[:length] + "…"

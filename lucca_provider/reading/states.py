@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["CLOSED_STATE", "KNOWN_STATES", "OPEN_STATES"]
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["CLOSED_STATE", "KNOWN_STATES", "OPEN_STATES", "tells_state"]
 
 CLOSED_STATE = "Closed"
 """The only documented sign that a purchase is closed."""
@@ -10,3 +13,13 @@ OPEN_STATES = frozenset({"Created", "Processing", "Ongoing", "Denied", "Cancelle
 """States of a purchase that is not closed. A state in neither is unknown, never taken for open."""
 KNOWN_STATES = OPEN_STATES | {CLOSED_STATE}
 """All states of a purchase that Lucca documents."""
+
+
+def tells_state(purchase: Mapping[str, Any]) -> bool:
+    """
+    Say whether a purchase has a state, known or not.
+
+    :param purchase: as Lucca answers it
+    """
+    state = purchase.get("state")
+    return isinstance(state, str) and bool(state)

@@ -59,7 +59,9 @@ def _choices(table: Table, exclude_param: str | None) -> Iterator[str]:
     how = f"with their ids in the parameter `{exclude_param}`" if exclude_param else "without them"
     day = table.head.closing_date
     date = (
-        f"Closing date: {_cell(day)}, sent to Lucca whatever the day is by then." if day else "No closing date is sent."
+        f"Closing date: {_cell(day)}, sent to Lucca whatever the day is by then."
+        if day
+        else "No closing date is known here: the check was not told of one."
     )
     yield "\n".join(
         [

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from lucca_provider.inputs.errors import InvalidInputError, shown
-from lucca_provider.reading.amounts import read_amount
+from lucca_provider.reading.amounts import read_amount, without_noise
 from lucca_provider.reading.states import CLOSED_STATE
 from lucca_provider.reports.tables import Details, Group, Head, Row, Section, Table
 from lucca_provider.reports.text import one_line
 
 __all__ = ["check_table", "closing_table", "read_details", "reasons_of"]
 
-_MAX_DECIMALS = 8
-"""What stands behind comes of binary fractions, such as 0.30000000000000004."""
 _CURRENCY_LENGTH = 10
 _NOTHING_KNOWN = Details()
 
@@ -31,13 +28,11 @@ def read_details(purchase: Mapping[str, Any]) -> Details:
     """
     value, currency = (_value(purchase, f"billedAmount.counter.{name}") for name in ("value", "currency"))
     amount = read_amount({"counter": {"value": value}})
-    if amount is not None:
-        amount = min(amount, round(amount, _MAX_DECIMALS), key=_decimals)
     code = _text(currency)
     return Details(
         title=_text(_value(purchase, "title")),
         supplier=_text(_value(purchase, "supplier.name")),
-        amount=amount,
+        amount=None if amount is None else without_noise(amount),
         currency=code and (one_line(code, _CURRENCY_LENGTH) or None),
         state=_text(_value(purchase, "state")),
     )
@@ -197,11 +192,6 @@ def _is_explained(entry: object, words: str | None) -> bool:
     if words == "reasons":
         return isinstance(said, (list, tuple)) and all(isinstance(text, str) for text in said)
     return isinstance(said, str)
-
-
-def _decimals(amount: Decimal) -> int:
-    exponent = amount.as_tuple().exponent
-    return -exponent if isinstance(exponent, int) else 0
 
 
 def _text(value: object) -> str | None:

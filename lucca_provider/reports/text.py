@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
+from lucca_provider.reading.amounts import write_amount
+
 __all__ = ["NAME_LENGTH", "REASON_LENGTH", "one_line", "plain_number", "say_amount", "say_amounts", "say_count"]
 
 NAME_LENGTH = 200
@@ -48,7 +50,7 @@ def plain_number(amount: Decimal) -> str:
 
     :param amount: a finite number
     """
-    return f"{amount:{_format_of(amount)}}"
+    return write_amount(amount)
 
 
 def say_amount(amount: Decimal | None, currency: str | None) -> str:
@@ -60,7 +62,7 @@ def say_amount(amount: Decimal | None, currency: str | None) -> str:
     """
     if amount is None:
         return "unknown"
-    return f"{amount:,{_format_of(amount)}}\N{NO-BREAK SPACE}{currency or '(unknown currency)'}"
+    return f"{write_amount(amount, grouped=True)}\N{NO-BREAK SPACE}{currency or '(unknown currency)'}"
 
 
 def say_amounts(amounts: Mapping[str | None, Decimal], unknown: int) -> str:
@@ -85,11 +87,6 @@ def say_count(count: int) -> str:
     :param count: how many
     """
     return f"{count} purchase{'' if count == 1 else 's'}"
-
-
-def _format_of(amount: Decimal) -> str:
-    exponent = amount.normalize().as_tuple().exponent
-    return f".{max(2, -exponent if isinstance(exponent, int) else 2)}f"
 
 
 def _listed(parts: Iterable[str]) -> str:

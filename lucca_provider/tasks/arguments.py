@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from lucca_provider.checking import SeenPurchase, read_snapshot
 from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_comment, parse_purchase_ids
+from lucca_provider.inputs.errors import shown
 
 if TYPE_CHECKING:
     import datetime
 
     from airflow.providers.common.compat.sdk import Context
 
-__all__ = ["read_closing_arguments", "read_day", "read_purchase_ids"]
+__all__ = [
+    "read_closing_arguments",
+    "read_day",
+    "read_days",
+    "read_param_name",
+    "read_purchase_ids",
+    "read_snapshot_argument",
+]
 
 _NO_PYTHON = "§"
 _read_once: dict[int, tuple[object, list[object] | BaseException]] = {}
@@ -37,21 +48,23 @@ def read_closing_arguments(task: Any, context: Context) -> tuple[list[int], str 
         raise AirflowFailException(str(error)) from None
 
 
-def read_purchase_ids(task: Any) -> list[int]:
+def read_purchase_ids(task: Any, name: str = "purchase_ids") -> list[int]:
     """
-    Read the argument ``purchase_ids``.
+    Read an argument that is purchase ids.
 
     What can be read only once is kept, so that the next try or poke in this process has it too. What mapped tasks
     returned is flattened by one level; where a template has pulled it, Airflow 2 does not tell whether they are mapped.
 
-    :param task: an operator or sensor. Its attribute ``unrendered`` holds the argument as the constructor got it
+    :param task: an operator or sensor, with an attribute of that name. Its attribute ``unrendered`` holds the argument
+        as the constructor got it
+    :param name: the argument
     :return: the ids without duplicates
     :raises InvalidInputError: naming the value and what to do
     """
-    value = _kept(task.purchase_ids, "purchase_ids")
+    value = _kept(getattr(task, name), name)
     if isinstance(value, _lazy_sequence()):
-        value = list(value) if isinstance(_unrendered(task, "purchase_ids"), str) else _flattened(value)
-    return parse_purchase_ids(value)
+        value = list(value) if isinstance(_unrendered(task, name), str) else _flattened(value)
+    return parse_purchase_ids(value, name=name)
 
 
 def read_day(task: Any, name: str) -> str | None:
@@ -63,11 +76,73 @@ def read_day(task: Any, name: str) -> str | None:
     :return: the day as ``YYYY-MM-DD``, or ``None``
     :raises InvalidInputError: naming the value and what to do
     """
+    return _read_day(task, name, getattr(task, name), templated=_is_templated(_unrendered(task, name)))
+
+
+def read_days(task: Any, name: str) -> tuple[str, str] | None:
+    """
+    Read an argument that is a first and a last day.
+
+    :param task: an operator, with an attribute of that name
+    :param name: the argument
+    :return: both days as ``YYYY-MM-DD``, or ``None``
+    :raises InvalidInputError: naming the value and what to do
+    """
+    value = getattr(task, name)
+    if value is None and not _is_templated(_unrendered(task, name)):
+        return None
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise InvalidInputError(
+            f"{name}: {shown(value)} is not a first and a last day. Give two days, or leave it out."
+        )
+    # None is no day here: a period without an end is none.
+    first, last = (_read_day(task, name, day, templated=True) or "" for day in value)
+    if first > last:
+        raise InvalidInputError(f"{name}: the first day, {first}, is after the last one, {last}.")
+    return first, last
+
+
+def read_snapshot_argument(task: Any, name: str) -> tuple[str, Mapping[int, SeenPurchase]] | None:
+    """
+    Read an argument that is the snapshot of a check.
+
+    :param task: an operator, with an attribute of that name
+    :param name: the argument
+    :return: the tenant and the purchases of the snapshot, or ``None``
+    :raises InvalidInputError: naming the value and what to do
+    """
+    value = getattr(task, name)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise InvalidInputError(
+                f"{name}: the text {shown(value)} is no JSON. Pass the output itself, such as "
+                "check.output['snapshot'], or render it with the filter tojson."
+            ) from None
+    elif value is None and not _is_templated(_unrendered(task, name)):
+        return None
+    if value is None:
+        raise InvalidInputError(f"{name} is None: the upstream check pushed no snapshot, so nothing can be compared.")
+    return read_snapshot(value, name=name)
+
+
+def read_param_name(task: Any, name: str) -> str | None:
+    """
+    Return the parameter of the DAG run that an argument is taken from by a template, if it is.
+
+    :param task: an operator
+    :param name: the argument
+    """
+    template = _unrendered(task, name)
+    found = re.search(r"""params(?:\.(\w+)|\[["']([\w-]+)["']\])""", template) if isinstance(template, str) else None
+    return (found[1] or found[2]) if found else None
+
+
+def _read_day(task: Any, name: str, value: object, *, templated: bool) -> str | None:
     dag = task.get_dag()
     timezone: datetime.tzinfo | None = dag.timezone if dag else None
-    return parse_closing_date(
-        getattr(task, name), name=name, timezone=timezone, templated=_is_templated(_unrendered(task, name))
-    )
+    return parse_closing_date(value, name=name, timezone=timezone, templated=templated)
 
 
 def _read_comment(task: Any, context: Context) -> str | None:

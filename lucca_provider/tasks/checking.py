@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from lucca_provider.checking import Check, Rules, check_purchases
+from lucca_provider.checking import Check, Conditions, Examination, Rules, check_purchases, examine_purchases
 from lucca_provider.inputs import InvalidInputError, parse_states
 from lucca_provider.tasks.arguments import read_day, read_purchase_ids
 
@@ -32,6 +32,18 @@ class Arguments:
     purchase_ids: list[int]
     rules: Rules
     documents_since: str | None
+
+    def examine(self, source: Source, conditions: Conditions) -> Examination:
+        """
+        Check the purchases, and keep what was read for it.
+
+        :param source: the hook, or anything like it
+        :param conditions: what else is asked of a purchase that could be closed
+        :raises LuccaError: for what no other request would escape, such as a wrong key
+        """
+        return examine_purchases(
+            self.purchase_ids, source, self.rules, conditions, documents_since=self.documents_since
+        )
 
     def check(self, source: Source) -> Check:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.providers.common.compat.sdk import (
     AirflowFailException,
@@ -18,7 +18,7 @@ from lucca_provider.closing import Attempt, ClosingRun, Journal, Kind, Outcome, 
 from lucca_provider.limits import Window
 from lucca_provider.reading.lists import PURCHASES, page_params
 from lucca_provider.tasks.arguments import read_closing_arguments
-from lucca_provider.tasks.common import push_result
+from lucca_provider.tasks.common import push_result, push_value
 from lucca_provider.tasks.store import TaskStateStore
 
 if TYPE_CHECKING:
@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from lucca_provider.hooks._tenant import Tenant
     from lucca_provider.hooks.client import InvoicesClient
 
-__all__ = ["KILLED", "Arguments", "count_outcome", "perform", "push_not_begun", "read_closing", "say_start"]
+__all__ = [
+    "KILLED",
+    "Arguments",
+    "Sent",
+    "count_outcome",
+    "perform",
+    "push_not_begun",
+    "push_sent",
+    "read_closing",
+    "say_start",
+]
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +72,28 @@ def read_closing(task: Any, context: Context) -> Arguments:
     if isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= MAX_IN_FLIGHT:
         raise AirflowFailException(f"max_in_flight: {most!r} is not a whole number from 1 to {MAX_IN_FLIGHT}.")
     return Arguments(*read_closing_arguments(task, context))
+
+
+class Sent(TypedDict):
+    """What goes along with each closing of a task, and to which tenant."""
+
+    tenant: str
+    comment: str | None
+    closing_date: str | None
+    """``YYYY-MM-DD``."""
+
+
+def push_sent(task: BaseOperator, context: Context, tenant: str, arguments: Arguments) -> None:
+    """
+    Push what is about to be sent, so that a task that fails, or is killed, leaves it behind.
+
+    :param task: the operator
+    :param context: Airflow's context
+    :param tenant: its address
+    :param arguments: of the closing
+    """
+    sent = Sent(tenant=tenant, comment=arguments.comment, closing_date=arguments.closing_date)
+    push_value(task, context, "sent", sent)
 
 
 def say_start(purchase_ids: Sequence[int], tenant: Tenant) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lucca_provider.hooks.lucca import LuccaHook
 
-__all__ = ["connect", "push_link", "push_result", "say_counts", "say_listed"]
+__all__ = ["connect", "push_link", "push_result", "push_value", "say_counts", "say_listed"]
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,19 @@ def push_result(operator: BaseOperator, context: Context, result: Mapping[str, A
     except Exception:
         # What the task is about to raise says more than this.
         log.exception("The result could not be pushed: %s", result)
+
+
+def push_value(operator: BaseOperator, context: Context, key: str, value: object) -> None:
+    """
+    Push something beside the result.
+
+    :param operator: the task
+    :param context: Airflow's context
+    :param key: its key in XCom
+    :param value: JSON
+    """
+    if operator.do_xcom_push:
+        context["ti"].xcom_push(key=key, value=value)
 
 
 def say_counts(result: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ PAID = [{"conformityState": "Confirmed", "paymentState": "Paid"}]
 NO_DELAY = datetime.timedelta(0)
 WINDOW = 0.5
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
-KEYS = ("return_value", "closable", "already_closed", "blocked", "unknown")
+KEYS = ("return_value", "closable", "already_closed", "blocked", "unknown", "left_out")
 
 
 @pytest.fixture
@@ -401,3 +401,91 @@ def test_the_link_leads_to_the_tenant_also_of_a_task_that_failed(lucca, run_dag,
     assert states_of(run_dag(dag))["first"] == "failed"
     assert kept["link"] == f"{lucca.url}/cleemy-procurement"
     assert [type(link) for link in operator.operator_extra_links] == [LuccaInvoicesLink]
+
+
+# -- approve what you saw --------------------------------------------------------------------------------------------
+
+
+def approved_month_end(dag_id: str, between: Callable[[], None], kept: dict[str, Any], **again: Any) -> Any:
+    """Make a DAG in which something happens in Lucca where a person would approve."""
+    with new_dag(dag_id, params={"leave_out": []}) as dag:
+        find = ListPurchasesOperator(task_id="find", fields=["title"])
+        check = CheckPurchasesOperator(
+            task_id="check",
+            purchase_ids=find.output["ids"],
+            exclude="{{ params.leave_out }}",
+            on_blocked="skip",
+            closing_date="{{ '2026-06-30' }}",
+        )
+
+        @task
+        def approve(text: str) -> None:
+            kept["approval"] = text
+            between()
+
+        check_again = CheckPurchasesOperator(
+            task_id="check_again",
+            purchase_ids=check.output["closable"],
+            on_blocked="warn",
+            **{"unchanged_since": check.output["snapshot"], **again},
+        )
+        close = ClosePurchaseOperator(
+            task_id="close",
+            purchase_ids=check_again.output["closable"],
+            comment="Month-end",
+            closing_date="2026-06-30",
+        )
+
+        @task(trigger_rule="all_done")
+        def look_back(ti: Any = None) -> None:
+            kept["sent"] = ti.xcom_pull(task_ids="close", key="sent")
+            kept["blocked"] = ti.xcom_pull(task_ids="check_again", key="blocked")
+            kept["left_out"] = ti.xcom_pull(task_ids="check", key="left_out")
+
+        approved = approve("{{ ti.xcom_pull(task_ids='check', key='approval') }}")
+        check >> approved >> check_again
+        close >> look_back()
+    return dag
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [{}, {"unchanged_since": "{{ ti.xcom_pull(task_ids='check', key='snapshot') | tojson }}"}],
+    ids=["output", "template"],
+)
+def test_only_what_is_as_it_was_approved_is_closed(lucca, run_dag, snapshot):
+    amount, added, state, excluded, *rest = lucca.closable_ids
+
+    def change() -> None:
+        lucca.set_purchase(amount, invoices=[{**PAID[0], "amount": 10_000}])
+        lucca.add_document(added, **PAID[0], documentNumber="F8", documentDate="2026-02-01", amount=20)
+        lucca.set_purchase(state, state="Denied")
+
+    kept: dict[str, Any] = {}
+    dag = approved_month_end(f"approved_{len(snapshot)}", change, kept, **snapshot)
+    run = run_dag(dag, run_conf={"leave_out": [excluded]})
+    assert set(states_of(run).values()) == {"success"}
+    assert sorted(closing.purchase_id for closing in lucca.closings) == rest
+    reasons = {one["id"]: "; ".join(one["reasons"]) for one in kept["blocked"]}
+    assert set(reasons) == {amount, added, state}
+    assert " when approved, 10,000.00 EUR now" in reasons[amount]
+    assert "invoice F8 of 2026-02-01 (20.00 EUR): not there when approved, there now" in reasons[added]
+    assert "state Ongoing when approved, Denied now" in reasons[state]
+    assert [one["id"] for one in kept["left_out"]] == [excluded]
+    assert kept["sent"] == {"tenant": lucca.url, "comment": "Month-end", "closing_date": "2026-06-30"}
+    for part in (
+        f"Approve closes {len(rest) + 3} purchases",
+        "Closing date: 2026-06-30",
+        "`leave_out`",
+        f"| {amount} |",
+    ):
+        assert part in kept["approval"]
+
+
+def test_a_check_that_pushed_no_snapshot_lets_nothing_be_closed(lucca, run_dag, logged):
+    kept: dict[str, Any] = {}
+    missing = "{{ ti.xcom_pull(task_ids='find', key='snapshot') | tojson }}"
+    run = run_dag(approved_month_end("approved_nothing", lambda: None, kept, unchanged_since=missing))
+    assert states_of(run)["check_again"] == "failed"
+    assert "unchanged_since is None: the upstream check pushed no snapshot" in logged()
+    assert methods(lucca) == {"GET"}

@@ -10,6 +10,12 @@ from typing import Any
 class TaskInstance:
     """What the operators and the sensor use of Airflow's."""
 
+    dag_id = "dag"
+    run_id = "run"
+    task_id = "task"
+    map_index = -1
+    log_url = "https://airflow.example/dags/dag/runs/run/tasks/task?try_number=1"
+
     def __init__(self, try_number: int = 1, max_tries: int = 2) -> None:
         self.try_number = try_number
         self.max_tries = max_tries

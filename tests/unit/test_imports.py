@@ -47,7 +47,7 @@ ROOMS = {
     "inputs": (),
     "limits": ("exceptions",),
     "reading": ("exceptions", "inputs", "limits"),
-    "checking": ("exceptions", "limits", "reading"),
+    "checking": ("exceptions", "inputs", "limits", "reading"),
     "closing": ("exceptions", "limits", "reading"),
     "reports": ("inputs", "reading"),
     "trial": ("exceptions", "limits", "reading"),

@@ -141,6 +141,7 @@ def test_each_purchase_is_found_as_what_a_closing_would_make_of_it():
             {"id": 5, "reason": "Lucca tells the state 'Archived', which this version does not know"},
             {"id": 99, "reason": "Lucca has no such purchase, or this API key may not see it (404)"},
         ],
+        "left_out": [],
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 import re
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.unit.airflow_fakes import TaskInstance
 OPEN = [{"conformityState": "ToReview", "paymentState": "None", "documentNumber": "F1", "documentDate": "2026-01-31"}]
 PAID = [{"conformityState": "Confirmed", "paymentState": "Paid"}]
 UNKNOWN = 1
+FINDINGS = ["approval", "snapshot", "table"]
 
 
 @pytest.fixture
@@ -40,6 +43,7 @@ def everything(lucca: Sandbox) -> tuple[list[int], dict[str, Any]]:
         "already_closed": [closed],
         "blocked": [{"id": blocked, "reasons": ["invoice F1 of 2026-01-31: to review, not paid"]}],
         "unknown": [{"id": UNKNOWN, "reason": "Lucca has no such purchase, or this API key may not see it (404)"}],
+        "left_out": [],
     }
 
 
@@ -160,7 +164,7 @@ def test_nothing_to_check_skips_the_task_and_still_reports(lucca):
     ti = TaskInstance()
     with pytest.raises(AirflowSkipException, match="There are no purchases to check"):
         run(ti, purchase_ids=[])
-    assert ti.report == {"closable": [], "already_closed": [], "blocked": [], "unknown": []}
+    assert ti.report == {"closable": [], "already_closed": [], "blocked": [], "unknown": [], "left_out": []}
     assert lucca.requests == []
 
 
@@ -206,8 +210,8 @@ def test_an_error_names_fifty_purchases_and_says_where_the_others_are(lucca):
 @pytest.mark.parametrize(
     ("arguments", "pushed"),
     [
-        ({}, ["already_closed", "blocked", "closable", "return_value", "unknown"]),
-        ({"multiple_outputs": False}, ["return_value"]),
+        ({}, ["already_closed", "blocked", "closable", "left_out", "return_value", "unknown", *FINDINGS]),
+        ({"multiple_outputs": False}, ["return_value", *FINDINGS]),
         ({"do_xcom_push": False}, []),
     ],
 )
@@ -216,3 +220,178 @@ def test_a_failed_task_pushes_as_a_successful_one_would(lucca, arguments, pushed
     with pytest.raises(AirflowFailException):
         run(ti, purchase_ids=lucca.add_purchase(invoices=OPEN), **arguments)
     assert sorted(ti.pushed) == sorted([*pushed, "lucca_invoices_url"])
+
+
+# -- what a person approves, and what has changed since --------------------------------------------------------------
+
+
+def snapshot_of(lucca: Sandbox, *purchase_ids: int) -> Any:
+    ti = TaskInstance()
+    run(ti, purchase_ids=list(purchase_ids), on_blocked="warn")
+    return ti.pushed["snapshot"]
+
+
+def test_table_approval_and_snapshot_come_from_the_same_reading_as_the_check(lucca):
+    first, second = lucca.closable_ids[:2]
+    lucca.set_purchase(
+        first, title="Chairs", supplier={"id": 1, "name": "Ferrand"}, invoices=[{**PAID[0], "amount": 5}]
+    )
+    blocked = lucca.add_purchase(title="Desks", invoices=OPEN)
+    ids = [first, second, blocked, UNKNOWN]
+    run(purchase_ids=ids, on_blocked="warn")
+    requests = len(lucca.requests)
+    ti = TaskInstance()
+    run(ti, purchase_ids=ids, on_blocked="warn", exclude=str(second), closing_date="2026-06-30")
+    assert len(lucca.requests) == 2 * requests
+    for text in (ti.pushed["table"], ti.pushed["approval"]):
+        assert f"| {first} | Chairs | Ferrand | 5.00\N{NO-BREAK SPACE}EUR | ready to be closed |" in text
+        assert "Desks" in text
+        assert lucca.purchase(second)["title"] in text
+        assert "excluded from this run" in text
+        assert f"Tenant: {lucca.url}" in text
+        assert "2026-06-30" in text
+    assert f"Approve closes 1 purchase in Lucca at {lucca.url}: 5.00\N{NO-BREAK SPACE}EUR." in ti.pushed["approval"]
+    assert ti.pushed["snapshot"]["tenant"] == lucca.url
+    assert list(ti.pushed["snapshot"]["purchases"]) == [str(first)]
+
+
+def test_an_approval_that_is_too_long_leads_to_what_the_task_pushed(lucca):
+    title = "x" * 200
+    ids = [lucca.add_purchase(title=title, invoices=PAID) for _ in range(200)]
+    ti = TaskInstance()
+    run(ti, purchase_ids=ids)
+    assert ti.pushed["table"].count(title) == len(ids)
+    assert title not in ti.pushed["approval"]
+    assert "<https://airflow.example/dags/dag/runs/run/tasks/task/xcom>" in ti.pushed["approval"]
+
+
+@pytest.mark.parametrize(
+    ("exclude", "param"),
+    [
+        ("{{ params.leave_out }}", "`leave_out`"),
+        ("{{ params['leave-out'] | tojson }}", "`leave-out`"),
+        ("{{ var.value.leave_out }}", None),
+        ((), None),
+    ],
+)
+def test_the_approval_names_the_parameter_that_leaves_purchases_out(lucca, exclude, param):
+    operator = CheckPurchasesOperator(task_id="check", purchase_ids=lucca.closable_ids[0], exclude=exclude)
+    operator.exclude = []
+    ti = TaskInstance()
+    operator.execute({"ti": ti})  # type: ignore[typeddict-item]
+    assert f"in the parameter {param}" in ti.pushed["approval"] if param else "parameter" not in ti.pushed["approval"]
+
+
+def test_what_is_left_out_is_in_the_result_and_in_the_key_of_its_own(lucca):
+    first, second, *_ = ids = lucca.closable_ids[:3]
+    expected = [
+        {"id": second, "reason": "excluded from this run"},
+        {"id": 9, "reason": "excluded from this run, but not among the purchases to check"},
+    ]
+    result = run(purchase_ids=ids, exclude=[second, 9])
+    assert (result["closable"], result["left_out"]) == ([first, ids[2]], expected)
+    assert run(purchase_ids=ids, exclude="[]")["closable"] == ids
+
+
+@pytest.mark.parametrize("on_blocked", ["fail", "warn", "skip"])
+def test_if_all_are_excluded_nothing_is_asked_and_the_task_is_skipped(lucca, on_blocked):
+    ids, ti = lucca.closable_ids, TaskInstance()
+    with pytest.raises(AirflowSkipException, match="all are excluded"):
+        run(ti, purchase_ids=ids, exclude=ids, on_blocked=on_blocked)
+    assert [one["id"] for one in ti.pushed["left_out"]] == ids
+    assert lucca.requests == []
+
+
+def test_a_period_leaves_out_what_has_no_document_in_it_and_skip_asks_nobody_about_nothing(lucca):
+    inside = lucca.add_purchase(invoices=[{**PAID[0], "documentDate": "2026-05-31"}])
+    outside = lucca.add_purchase(invoices=[{**PAID[0], "documentDate": "2026-06-01"}])
+    days = ("2026-05-01", datetime.date(2026, 5, 31))
+    result = run(purchase_ids=[inside, outside], document_dates=days)
+    assert (result["closable"], [one["id"] for one in result["left_out"]]) == ([inside], [outside])
+    with pytest.raises(AirflowSkipException, match="None of the purchases can be closed"):
+        run(purchase_ids=outside, document_dates=days, on_blocked="skip")
+
+
+def test_a_wrong_key_still_names_what_was_excluded(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace("sandbox-key", "another-key"))
+    ti = TaskInstance()
+    with pytest.raises(LuccaAccessError):
+        run(ti, purchase_ids=lucca.closable_ids[:2], exclude=lucca.closable_ids[0])
+    assert [one["id"] for one in ti.report["left_out"]] == lucca.closable_ids[:1]
+    assert [one["id"] for one in ti.report["unknown"]] == lucca.closable_ids[1:2]
+
+
+def test_whatever_has_changed_since_the_snapshot_is_blocked_and_the_rest_passed_on(lucca):
+    amount, state, gone, same, late = ids = [
+        lucca.add_purchase(
+            invoices=[{**PAID[0], "amount": 100, "documentNumber": f"F{n}", "documentDate": "2026-01-31"}]
+        )
+        for n in range(5)
+    ]
+    snapshot = snapshot_of(lucca, *ids[:-1])
+    lucca.set_purchase(amount, invoices=[{**PAID[0], "amount": 10_000, "documentNumber": "F9"}])
+    lucca.set_purchase(state, state="Denied")
+    lucca.add_document(gone, paymentState="ToPay", amount=20, documentNumber="F8", documentDate="2026-02-01")
+    result = run(purchase_ids=ids, unchanged_since=json.dumps(snapshot), on_blocked="warn")
+    assert result["closable"] == [same]
+    reasons = {one["id"]: one["reasons"] for one in result["blocked"]}
+    assert reasons[amount][:2] == [
+        "billed 100.00 EUR when approved, 10,000.00 EUR now",
+        "invoice F0 of 2026-01-31 (100.00 EUR): there when approved, gone now",
+    ]
+    assert reasons[state] == ["state Ongoing when approved, Denied now", "the purchase is Denied, not Ongoing"]
+    assert reasons[gone] == [
+        "billed 100.00 EUR when approved, 120.00 EUR now",
+        "invoice F8 of 2026-02-01 (20.00 EUR): not there when approved, there now",
+        "invoice F8 of 2026-02-01: not paid",
+    ]
+    assert reasons[late] == ["not among what was approved"]
+    with pytest.raises(AirflowFailException, match=r"billed 100\.00 EUR when approved, 10,000\.00 EUR now"):
+        run(purchase_ids=ids, unchanged_since=snapshot)
+
+
+def test_one_list_or_single_purchases_make_no_difference_to_a_snapshot(lucca):
+    snapshot = snapshot_of(lucca, *lucca.closable_ids)
+    for number in lucca.closable_ids:
+        assert run(purchase_ids=number, unchanged_since=snapshot)["closable"] == [number]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"unchanged_since": {"closable": [1]}}, "unchanged_since: {'closable': .1.} is no snapshot"),
+        ({"unchanged_since": "None"}, "unchanged_since: the text 'None' is no JSON"),
+        ({"unchanged_since": "null"}, "unchanged_since is None: the upstream check pushed no snapshot"),
+        ({"exclude": None}, "exclude is None"),
+        ({"exclude": "F12"}, "exclude: 1 value.* are not purchase ids"),
+        ({"exclude": ""}, "exclude is empty text"),
+        ({"document_dates": "2026-01-01"}, "document_dates: '2026-01-01' is not a first and a last day"),
+        ({"document_dates": ("2026-01-01",)}, "document_dates: .* is not a first and a last day"),
+        ({"document_dates": ("2026-01-31", "2026-01-01")}, "document_dates: the first day, 2026-01-31, is after"),
+        ({"document_dates": ("2026-01-01", None)}, "document_dates is None"),
+        ({"document_dates": ("2026-01-01", "31/01/2026")}, "document_dates: '31/01/2026' is not a date"),
+        ({"closing_date": "tomorrow"}, "closing_date: 'tomorrow' is not a date"),
+    ],
+)
+def test_bad_arguments_for_an_approval_fail_for_good_before_anything_is_sent(lucca, arguments, message):
+    with pytest.raises(AirflowFailException, match=message):
+        run(purchase_ids=[1], **arguments)
+    assert lucca.requests == []
+
+
+def test_a_snapshot_that_was_never_pushed_is_not_taken_for_no_snapshot(lucca):
+    operator = CheckPurchasesOperator(
+        task_id="check", purchase_ids=1, unchanged_since="{{ ti.xcom_pull(task_ids='check', key='snapshot') }}"
+    )
+    operator.unchanged_since = None  # as a template gives it that is rendered to native objects
+    with pytest.raises(AirflowFailException, match="unchanged_since is None"):
+        operator.execute({"ti": TaskInstance()})  # type: ignore[typeddict-item]
+    assert lucca.requests == []
+
+
+def test_the_snapshot_of_another_tenant_is_refused_before_anything_is_sent(lucca):
+    snapshot = {**snapshot_of(lucca, *lucca.closable_ids), "tenant": "https://acme.ilucca.net"}
+    lucca.reset_requests()
+    with pytest.raises(AirflowFailException, match=f"the snapshot is of https://acme.ilucca.net, .* {lucca.url}"):
+        run(purchase_ids=lucca.closable_ids, unchanged_since=snapshot)
+    assert lucca.requests == []

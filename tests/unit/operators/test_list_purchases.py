@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from lucca_provider.exceptions import LuccaAccessError, LuccaForbiddenError
 from lucca_provider.operators.purchases import ListPurchasesOperator
 from lucca_provider.sandbox import Sandbox
+from tests.unit.airflow_fakes import TaskInstance
 
 PAGE = "/cleemy-procurement/api/purchases"
 
@@ -25,8 +26,9 @@ async def _later(purchase: Any) -> bool:
     return True
 
 
-def run(**kwargs: Any) -> Any:
-    return ListPurchasesOperator(task_id="find", **kwargs).execute({})  # type: ignore[typeddict-item]
+def run(ti: TaskInstance | None = None, **kwargs: Any) -> Any:
+    context: Any = {"ti": ti or TaskInstance()}
+    return ListPurchasesOperator(task_id="find", **kwargs).execute(context)
 
 
 def ids_in(lucca: Sandbox, *states: str) -> list[int]:
@@ -46,6 +48,15 @@ def test_the_ids_of_ongoing_purchases_are_returned_unless_other_states_are_named
     assert run() == ids_in(lucca, "Ongoing")
     assert run(states=["Closed", "Denied"]) == ids_in(lucca, "Closed", "Denied")
     assert run(states="Closed") == ids_in(lucca, "Closed")
+
+
+@pytest.mark.parametrize("fields", [None, ["title"]])
+def test_the_ids_have_a_key_of_their_own_whatever_is_returned(lucca, fields):
+    ti = TaskInstance()
+    run(ti, fields=fields)
+    assert ti.pushed == {"ids": ids_in(lucca, "Ongoing")}
+    run(ti := TaskInstance(), fields=fields, do_xcom_push=False)
+    assert ti.pushed == {}
 
 
 def test_a_documented_state_that_no_purchase_is_in_gives_an_empty_list(lucca):

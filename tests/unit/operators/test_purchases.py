@@ -440,7 +440,7 @@ def test_a_task_that_can_neither_begin_nor_write_reports_nothing(lucca, monkeypa
 
 
 def test_a_task_that_knows_more_than_a_deferral_can_carry_waits_in_its_worker(monkeypatch):
-    monkeypatch.setattr("lucca_provider.operators.purchases.MAX_EVENT_SIZE", 10)
+    monkeypatch.setattr("lucca_provider.operators._close.MAX_EVENT_SIZE", 10)
     with Sandbox(purchases=4, states={"closable": 1}, limit=3, window=2) as lucca:
         monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
         report = run(new_operator(purchase_ids=lucca.purchase_ids, deferrable=True))
@@ -507,3 +507,42 @@ def test_a_report_that_cannot_be_pushed_hides_no_error(lucca):
 
     with pytest.raises(AirflowFailException, match=f"{refused} refused"):
         run(new_operator(purchase_ids=[refused]), Broken())
+
+
+# -- what was sent ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ({}, {"comment": None, "closing_date": None}),
+        (
+            {"comment": "Month-end", "closing_date": datetime.date(2026, 1, 31)},
+            {"comment": "Month-end", "closing_date": "2026-01-31"},
+        ),
+    ],
+)
+def test_what_is_sent_is_pushed_before_the_first_request_also_by_a_task_that_fails(lucca, arguments, sent):
+    refused = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
+    before: list[int] = []
+
+    class Watching(TaskInstance):
+        def xcom_push(self, key: str, value: Any) -> None:
+            super().xcom_push(key, value)
+            if key == "sent":
+                before.append(len(lucca.requests))
+
+    ti = Watching()
+    with pytest.raises(AirflowFailException, match="refused"):
+        run(new_operator(purchase_ids=[refused], **arguments), ti)
+    assert ti.pushed["sent"] == {"tenant": lucca.url, **sent}
+    assert before == [0]
+
+
+def test_where_nothing_is_sent_nothing_is_said_to_be(lucca, monkeypatch):
+    ti = TaskInstance()
+    with pytest.raises(AirflowSkipException):
+        run(new_operator(purchase_ids=[]), ti)
+    assert "sent" not in ti.pushed
+    run(new_operator(purchase_ids=lucca.purchase_ids[:1], do_xcom_push=False), ti)
+    assert "sent" not in ti.pushed

@@ -1,0 +1,161 @@
+"""The operator that checks purchases."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+
+from lucca_provider.checking import Check, unread_check
+from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
+from lucca_provider.links.lucca import LuccaInvoicesLink
+from lucca_provider.tasks.approving import push_findings, read_approval_arguments
+from lucca_provider.tasks.checking import read_arguments, say_open
+from lucca_provider.tasks.common import connect, push_link, push_result, say_counts, say_listed
+
+if TYPE_CHECKING:
+    import datetime
+
+    from airflow.providers.common.compat.sdk import Context, XComArg
+
+__all__ = ["CheckPurchasesOperator"]
+
+
+class CheckPurchasesOperator(BaseOperator):
+    """
+    Say of each purchase what a closing would do. Nothing is closed: this is also the dry run.
+
+    A purchase can be closed once all its invoices are approved and paid, or cancelled. The purchases and all booked
+    documents are read, by pages of up to 1000 where that takes fewer requests than to ask for each purchase.
+
+    The task returns ``{"closable": [id, …], "already_closed": [id, …], "blocked": [{"id", "reasons": [text, …]}, …],
+    "unknown": [{"id", "reason"}, …], "left_out": [{"id", "reason"}, …]}``, and pushes it also when it fails. Every
+    purchase that was asked for is in it once. Each of the five is an XCom of its own too, so that
+    ``check.output["closable"]`` can be closed. What is not clearly ready is never ``closable``. An empty list skips the
+    task.
+
+    Three more XComs come from the same reading: ``table``, what was found as Markdown; ``approval``, the text that a
+    person approves, with the table in it unless it would be too long; and ``snapshot``, amounts, states and documents
+    of each closable purchase, for ``unchanged_since`` of another check.
+
+    .. seealso:: the guide :doc:`docs/validating`
+
+    :param purchase_ids: what to check, in the shapes that
+        :class:`~lucca_provider.operators.purchases.ClosePurchaseOperator` takes. (templated)
+    :param on_blocked: what to do if a purchase is ``blocked`` or ``unknown``: ``fail``; ``warn`` and pass the closable
+        ones on; ``skip`` those, pass the closable ones on, and skip this task if there are none
+    :param documents_since: look only for documents that were created on this day or later, a date or ``YYYY-MM-DD``. A
+        purchase of whose amount they account for a part only is ``unknown``. (templated)
+    :param unchanged_since: the ``snapshot`` that another check pushed: a purchase that is not as it was then, or is not
+        in it, is ``blocked``. (templated)
+    :param exclude: purchases to leave out, in the shapes of ``purchase_ids``. (templated)
+    :param document_dates: first and last day: a purchase without a document that is dated from the one to the other
+        is left out. (templated)
+    :param closing_date: the day that the closing is going to send, which the approval's text names. (templated)
+    :param approved_states: ``conformityState`` of a document that counts as approved
+    :param paid_states: ``paymentState`` of a document that counts as paid
+    :param cancelled_states: ``conformityState`` or ``paymentState`` of a document that counts as cancelled
+    :param closable_states: ``state`` of a purchase that may be closed
+    :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
+    :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent; with
+        ``on_blocked="fail"`` if a purchase is blocked
+    :raises LuccaUnresolvedError: with ``on_blocked="fail"`` if none is blocked and some are unknown; a retry may know
+    :raises AirflowSkipException: if there is nothing to check; with ``on_blocked="skip"`` if nothing can be closed and
+        not all are closed already
+    :raises LuccaError: if the key is wrong, or the limit stays used up
+    """
+
+    template_fields: Sequence[str] = (
+        "purchase_ids",
+        "documents_since",
+        "unchanged_since",
+        "exclude",
+        "document_dates",
+        "closing_date",
+        "lucca_conn_id",
+    )
+    operator_extra_links = (LuccaInvoicesLink(),)
+    ui_color = "#f5d9c8"
+
+    def __init__(
+        self,
+        *,
+        purchase_ids: object | XComArg,
+        on_blocked: str = "fail",
+        documents_since: datetime.date | str | None = None,
+        unchanged_since: object | XComArg | None = None,
+        exclude: object | XComArg = (),
+        document_dates: Sequence[datetime.date | str] | XComArg | None = None,
+        closing_date: datetime.date | str | None = None,
+        approved_states: Collection[str] = ("Confirmed", "Bypassed"),
+        paid_states: Collection[str] = ("Paid",),
+        cancelled_states: Collection[str] = ("Discarded", "Removed", "Cancelled"),
+        closable_states: Collection[str] = ("Ongoing",),
+        lucca_conn_id: str = "lucca_default",
+        multiple_outputs: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(multiple_outputs=multiple_outputs, **kwargs)
+        self.purchase_ids = purchase_ids
+        self.on_blocked = on_blocked
+        self.documents_since = documents_since
+        self.unchanged_since = unchanged_since
+        self.exclude = exclude
+        self.document_dates = document_dates
+        self.closing_date = closing_date
+        self.unrendered = {
+            "purchase_ids": purchase_ids,
+            "documents_since": documents_since,
+            "unchanged_since": unchanged_since,
+            "exclude": exclude,
+            "document_dates": document_dates,
+            "closing_date": closing_date,
+        }
+        self.approved_states = approved_states
+        self.paid_states = paid_states
+        self.cancelled_states = cancelled_states
+        self.closable_states = closable_states
+        self.lucca_conn_id = lucca_conn_id
+
+    def execute(self, context: Context) -> Check:
+        """Check the purchases."""
+        if self.on_blocked not in ("fail", "warn", "skip"):
+            raise AirflowFailException(f"on_blocked: {self.on_blocked!r} is none of 'fail', 'warn' and 'skip'.")
+        arguments, approval = read_arguments(self), read_approval_arguments(self)
+        hook = connect(self.lucca_conn_id)
+        push_link(context, hook)
+        approval.refuse_other_tenant(hook.base_url)
+        purchase_ids, conditions = arguments.purchase_ids, approval.conditions
+        if all(number in conditions.excluded for number in purchase_ids):
+            push_result(self, context, unread_check(purchase_ids, conditions, ""))
+            raise AirflowSkipException(
+                "There are no purchases to check" + (": all are excluded." if purchase_ids else ".")
+            )
+        self.log.info("Checking %s purchases at %s (%s).", len(purchase_ids), hook.base_url, hook.environment)
+        try:
+            examined = arguments.examine(hook, conditions)
+        except LuccaError as error:
+            push_result(self, context, unread_check(purchase_ids, conditions, str(error)))
+            raise
+        self.log.info("Found: %s.", say_counts(examined.check))
+        push_findings(self, context, hook, examined, approval)
+        return self._pass_on(context, examined.check)
+
+    def _pass_on(self, context: Context, check: Check) -> Check:
+        lines = say_open(check)
+        if self.on_blocked == "fail" and lines:
+            push_result(self, context, check)
+            message = (
+                f"{len(lines)} purchase(s) cannot be closed now, so nothing is passed on. Fix the cause in Lucca and "
+                "clear this task, or pass on the others with on_blocked='warn'."
+            )
+            error = AirflowFailException if check["blocked"] else LuccaUnresolvedError
+            raise error(say_listed(message, lines))
+        for line in lines:
+            self.log.log(logging.WARNING if self.on_blocked == "warn" else logging.INFO, "Left out: %s", line)
+        if self.on_blocked == "skip" and (lines or check["left_out"]) and not check["closable"]:
+            push_result(self, context, check)
+            raise AirflowSkipException(say_listed("None of the purchases can be closed now.", lines))
+        return check
