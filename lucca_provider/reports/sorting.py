@@ -14,7 +14,7 @@ from lucca_provider.reading.states import CLOSED_STATE
 from lucca_provider.reports.tables import Details, Group, Head, Row, Section, Table
 from lucca_provider.reports.text import one_line
 
-__all__ = ["check_table", "closing_table", "read_details", "reasons_of"]
+__all__ = ["assert_check", "assert_report", "check_table", "closing_table", "read_details", "reasons_of"]
 
 _MAX_DECIMALS = 8
 """What stands behind comes of binary fractions, such as 0.30000000000000004."""
@@ -59,7 +59,7 @@ def check_table(
     :param left_out: purchases that were left out of the check, and why
     :raises InvalidInputError: if the check has another shape
     """
-    _assert_shape("check", check, {"blocked": "reasons", "unknown": "reason"}, ("closable", "already_closed"))
+    assert_check(check)
     reasons = reasons_of(check)
     found = {
         Group.READY: dict.fromkeys(check["closable"], ""),
@@ -99,7 +99,7 @@ def closing_table(
     :param unread: purchases whose state could not be read back, and why
     :raises InvalidInputError: if the report has another shape
     """
-    _assert_shape("report", report, {"rejected": None, "unresolved": "reason"}, ("closed", "already_closed"))
+    assert_report(report)
     found = {
         Group.REFUSED: {one["id"]: _say_refusal(one) for one in report["rejected"]},
         Group.UNRESOLVED: {one["id"]: one["reason"] for one in report["unresolved"]},
@@ -113,6 +113,27 @@ def closing_table(
             place, row = read_back.place(number, group, reason)
             rows[place].append(row)
     return Table("Closing of purchases in Lucca", head, _sections(rows), is_closing=True)
+
+
+def assert_check(check: object, name: str = "check") -> None:
+    """
+    Refuse what is no check.
+
+    :param check: what another task pushed
+    :param name: what the argument is called in the error
+    :raises InvalidInputError: saying what is wrong with it
+    """
+    _assert_shape(name, check, {"blocked": "reasons", "unknown": "reason"}, ("closable", "already_closed"))
+
+
+def assert_report(report: object) -> None:
+    """
+    Refuse what is no report of a closing.
+
+    :param report: what another task pushed
+    :raises InvalidInputError: saying what is wrong with it
+    """
+    _assert_shape("report", report, {"rejected": None, "unresolved": "reason"}, ("closed", "already_closed"))
 
 
 def reasons_of(check: Mapping[str, Any]) -> dict[int, str]:
