@@ -21,6 +21,7 @@ from lucca_provider.inputs import InvalidInputError
 from lucca_provider.limits import Window
 from lucca_provider.links.lucca import LuccaInvoicesLink
 from lucca_provider.reading.selection import SelectionError, read_selection, select
+from lucca_provider.tasks.announcing import announce
 from lucca_provider.tasks.checking import read_arguments, say_open
 from lucca_provider.tasks.closing import (
     KILLED,
@@ -230,6 +231,7 @@ class ClosePurchaseOperator(BaseOperator):
             reason = run.stopped.reason if run.stopped else "the journal could not be written"
             raise LuccaUnresolvedError(f"Not reported: {reason}. A retry reads states before it posts.")
         if not report["unresolved"] and not report["rejected"]:
+            announce(context, self.outlets, report)
             return report
         self._push_report(context, run, report)
         message = say_listed(*say_problems(report))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,18 +108,16 @@ def read_account(
     told = _read(report, "report")
     expected = None if purchase_ids is None else parse_purchase_ids(purchase_ids)
     others = _read_left_out(left_out)
-    if told is None and expected is None and not others:
-        raise InvalidInputError("report: there is none, and no purchase_ids say what it should name.")
     name, rejected = _read_approval(approved)
+    reason = _NOT_ASKED
     if told is None:
-        unknown = [number for number in expected or () if number not in others]
-        if rejected:
-            others |= dict.fromkeys(unknown, f"not approved: rejected by {name or 'a person'}")
-            unknown = []
-        told = {**{outcome: [] for outcome in _OUTCOMES}, "unresolved": _unresolved(unknown)}
+        if expected is None and not others:
+            raise InvalidInputError("report: there is none, and no purchase_ids say what it should name.")
+        told = _no_report([] if rejected else set(expected or ()).difference(others))
+        reason = f"not approved: rejected by {name or 'a person'}"
     _assert_whole(told)
     named = {*_ids_of(told), *others}
-    others |= {number: _NOT_ASKED for number in expected or () if number not in named}
+    others |= {number: reason for number in expected or () if number not in named}
     return Account(told, others, approved_by=None if rejected else name, **_read_sent(_read(sent, "sent")))
 
 
@@ -147,8 +145,10 @@ def _read(value: object, name: str) -> Any:
     return read_value(value, name) if isinstance(value, str) else value
 
 
-def _unresolved(purchase_ids: Sequence[int]) -> list[dict[str, Any]]:
-    return [{"id": number, "reason": _NO_REPORT} for number in purchase_ids]
+def _no_report(purchase_ids: Iterable[int]) -> dict[str, list[Any]]:
+    """Return what can be said of a closing that told nothing."""
+    unresolved = [{"id": number, "reason": _NO_REPORT} for number in sorted(purchase_ids)]
+    return {**{outcome: [] for outcome in _OUTCOMES}, "unresolved": unresolved}
 
 
 def _ids_of(report: Mapping[str, Any]) -> list[int]:

@@ -123,7 +123,11 @@ def assert_check(check: object, name: str = "check") -> None:
     :param name: what the argument is called in the error
     :raises InvalidInputError: saying what is wrong with it
     """
-    _assert_shape(name, check, {"blocked": "reasons", "unknown": "reason"}, ("closable", "already_closed"))
+    explained = {"blocked": "reasons", "unknown": "reason"}
+    # Not every version of a check leaves purchases out.
+    if isinstance(check, Mapping) and "left_out" in check:
+        explained["left_out"] = "reason"
+    _assert_shape(name, check, explained, ("closable", "already_closed"))
 
 
 def assert_report(report: object) -> None:
@@ -138,13 +142,14 @@ def assert_report(report: object) -> None:
 
 def reasons_of(check: Mapping[str, Any]) -> dict[int, str]:
     """
-    Return why purchases cannot be closed now.
+    Return why purchases cannot be closed now, or were left out.
 
     :param check: as ``CheckPurchasesOperator`` pushes it
-    :return: purchase id to words, for those that are blocked or unknown
+    :return: purchase id to words, for those that are blocked, unknown or left out
     """
     blocked = {one["id"]: "; ".join(one["reasons"]) for one in check.get("blocked", [])}
-    return blocked | {one["id"]: one["reason"] for one in check.get("unknown", [])}
+    explained = [*check.get("unknown", []), *check.get("left_out", [])]
+    return blocked | {one["id"]: one["reason"] for one in explained}
 
 
 @dataclass(frozen=True, slots=True)

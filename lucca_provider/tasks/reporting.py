@@ -120,21 +120,26 @@ def _render(table: Table, form: str, csv_style: str) -> str:
 
 def _read_paths(given: object) -> Mapping[str, str]:
     """Return the form of the file at each path."""
-    paths = {}
-    for path in given if isinstance(given, (list, tuple)) else [given]:
-        text = str(path) if isinstance(path, os.PathLike) else path
-        if not isinstance(text, str) or not text.strip():
-            raise InvalidInputError(f"path: {shown(path)} is no path. Give where the report goes, or several of these.")
-        form = PurePosixPath(text).suffix.lower().removeprefix(".")
-        if form not in FORMS:
-            raise InvalidInputError(f"path: {text!r} ends with none of {', '.join(f'.{form}' for form in FORMS)}.")
-        if "://" not in text and not text.startswith("/"):
-            raise InvalidInputError(
-                f"path: {text!r} is relative to wherever a worker runs. Begin it with / or with a scheme such as s3://."
-            )
-        if text in paths:
-            raise InvalidInputError(f"path: {text!r} is given twice.")
-        paths[text] = form
+    paths: dict[str, str] = {}
+    for one in given if isinstance(given, (list, tuple)) else [given]:
+        path, form = _read_path(one)
+        if path in paths:
+            raise InvalidInputError(f"path: {path!r} is given twice.")
+        paths[path] = form
     if not paths:
         raise InvalidInputError("path: it is empty. Give where the report goes.")
     return paths
+
+
+def _read_path(given: object) -> tuple[str, str]:
+    path = str(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(path, str) or not path.strip():
+        raise InvalidInputError(f"path: {shown(given)} is no path. Give where the report goes, or several of these.")
+    form = PurePosixPath(path).suffix.lower().removeprefix(".")
+    if form not in FORMS:
+        raise InvalidInputError(f"path: {path!r} ends with none of {', '.join(f'.{form}' for form in FORMS)}.")
+    if "://" not in path and not path.startswith("/"):
+        raise InvalidInputError(
+            f"path: {path!r} is relative to wherever a worker runs. Begin it with / or with a scheme such as s3://."
+        )
+    return path, form

@@ -97,6 +97,13 @@ def test_a_check_says_why_each_was_left_out() -> None:
     assert told[104] == "invoice F1: not paid; invoice F2: to review"
 
 
+def test_what_a_check_itself_left_out_is_told_with_its_reason() -> None:
+    check = {**CHECK, "left_out": [{"id": 7, "reason": "excluded from this run"}]}
+    assert read_account(report=NOTHING, left_out=check).left_out[7] == "excluded from this run"
+    with pytest.raises(InvalidInputError, match="left_out: 7 in 'left_out'"):
+        read_account(report=NOTHING, left_out={**CHECK, "left_out": [7]})
+
+
 def test_what_the_closing_reported_counts_for_more_than_what_a_check_left_out() -> None:
     said = table(read_account(report=REPORT, left_out=CHECK), {101: "Closed", 102: "Closed", 103: "Ongoing"})
     assert set(shape(said)[Group.REFUSED]) == {103}
