@@ -30,6 +30,8 @@ def announce(context: Context, outlets: Sequence[Any], report: Mapping[str, Any]
                     "run_id": ti.run_id,
                     "task_id": ti.task_id,
                     "counts": {outcome: len(purchases) for outcome, purchases in report.items()},
+                    # Without a journal a retry calls already closed what the try before it has closed.
                     "closed": report["closed"],
+                    "already_closed": report["already_closed"],
                 }
             )

@@ -202,6 +202,7 @@ def test_a_closing_that_succeeds_announces_what_it_closed(lucca: Sandbox, run_da
                 "task_id": "close",
                 "counts": {"closed": len(ids), "already_closed": 1, "rejected": 0, "unresolved": 0},
                 "closed": ids,
+                "already_closed": [done],
             },
         ),
     ]
