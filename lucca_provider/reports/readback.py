@@ -106,18 +106,18 @@ def read_account(
     :raises InvalidInputError: naming the argument and what is wrong with it; also if there is nothing to report
     """
     told = _read(report, "report")
-    expected = None if purchase_ids is None else parse_purchase_ids(purchase_ids)
+    expected = [] if purchase_ids is None else parse_purchase_ids(purchase_ids)
     others = _read_left_out(left_out)
     name, rejected = _read_approval(approved)
     reason = _NOT_ASKED
     if told is None:
-        if expected is None and not others:
+        if purchase_ids is None and not others:
             raise InvalidInputError("report: there is none, and no purchase_ids say what it should name.")
-        told = _no_report([] if rejected else set(expected or ()).difference(others))
+        told = _no_report([] if rejected else set(expected).difference(others))
         reason = f"not approved: rejected by {name or 'a person'}"
     _assert_whole(told)
     named = {*_ids_of(told), *others}
-    others |= {number: reason for number in expected or () if number not in named}
+    others |= {number: reason for number in expected if number not in named}
     return Account(told, others, approved_by=None if rejected else name, **_read_sent(_read(sent, "sent")))
 
 
