@@ -132,7 +132,8 @@ def _read_paths(given: object) -> Mapping[str, str]:
 
 
 def _read_path(given: object) -> tuple[str, str]:
-    path = str(given) if isinstance(given, os.PathLike) else given
+    # On Airflow 3 an ObjectStoragePath is not os.PathLike.
+    path = str(given) if isinstance(given, os.PathLike) or hasattr(given, "protocol") else given
     if not isinstance(path, str) or not path.strip():
         raise InvalidInputError(f"path: {shown(given)} is no path. Give where the report goes, or several of these.")
     form = PurePosixPath(path).suffix.lower().removeprefix(".")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset, task
+from airflow.providers.common.compat.sdk import DAG, Asset, ObjectStoragePath, task
 from airflow.providers.standard.operators.empty import EmptyOperator
 
 from lucca_provider.operators.purchases import ClosePurchaseOperator
@@ -48,7 +48,7 @@ def outcomes(path: Path) -> dict[int, str]:
     return {int(row["Purchase"]): row["Outcome"] for row in rows(path)}
 
 
-def close_and_report(dag_id: str, ids: list[int], path: str, *, expected: object = None, **kwargs: Any) -> Any:
+def close_and_report(dag_id: str, ids: list[int], path: Any, *, expected: object = None, **kwargs: Any) -> Any:
     with new_dag(dag_id) as dag:
         close = ClosePurchaseOperator(task_id="close", purchase_ids=ids, **kwargs)
         report = ReportClosingsOperator(
@@ -74,7 +74,11 @@ def test_a_closing_that_failed_is_reported_whole_and_the_run_fails(
     lucca: Sandbox, run_dag: Any, tmp_path: Path
 ) -> None:
     refused = lucca.add_purchase(invoices=UNPAID)
-    run = run_dag(close_and_report("report_refused", [refused, *lucca.closable_ids], f"{tmp_path}/a.csv"))
+    run = run_dag(
+        close_and_report(
+            "report_refused", [refused, *lucca.closable_ids], ObjectStoragePath(f"file://{tmp_path}/a.csv")
+        )
+    )
     assert states_of(run) == {"close": "failed", "report": "success", "done": "upstream_failed"}
     assert run.state == "failed"
     assert outcomes(tmp_path / "a.csv") == {

@@ -24,7 +24,10 @@ def imported_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["lucca_provider.operators.purchases", "lucca_provider.sensors.purchases"])
+MODULES = ["lucca_provider.operators.purchases", "lucca_provider.operators.reports", "lucca_provider.sensors.purchases"]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_a_dag_file_that_uses_operators_or_sensors_imports_no_http_library(module):
     new = imported_by(f"import {module}")
     assert module in new
