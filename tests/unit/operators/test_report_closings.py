@@ -163,6 +163,13 @@ def test_what_is_not_closed_fails_the_task_retryably_after_the_file_is_written(l
     assert len(rows(tmp_path / "closing.csv")) == 2
 
 
+def test_what_the_list_does_not_show_as_closed_is_asked_for_itself(lucca: Sandbox, tmp_path: Path) -> None:
+    ids = [*closed(lucca, 3), lucca.add_purchase(state="Ongoing")]
+    with pytest.raises(LuccaUnresolvedError):
+        run(report=report(closed=ids), path=f"{tmp_path}/closing.csv")
+    assert [request.purchase_id for request in lucca.requests] == [None, ids[-1]]
+
+
 def test_a_wrong_key_fails_the_task_after_the_file_says_what_was_not_read(
     lucca: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,14 @@ def test_what_is_no_report_has_none(form: str, content: bytes) -> None:
     assert read_identity(content, form) is None
 
 
+@pytest.mark.parametrize(
+    ("form", "added"), [("md", b"- Run: another\n"), ("html", b'<meta name="lucca-run" content="another">')]
+)
+def test_what_somebody_adds_at_the_end_does_not_count(form: str, added: bytes) -> None:
+    for data in written(closing_table(REPORT, HEAD), form):
+        assert read_identity(data + added, form) == read_identity(data, form)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_report_of_no_task_has_none(form: str) -> None:
     assert identities(closing_table(REPORT, replace(HEAD, run_id=None)), form) == {None}

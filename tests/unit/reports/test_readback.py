@@ -156,6 +156,11 @@ def test_the_tenant_of_the_closing_is_read(tenant: str) -> None:
     read_account(report=REPORT).assert_tenant(tenant)
 
 
+def test_how_the_closing_wrote_its_tenant_does_not_matter() -> None:
+    sent = {**SENT, "tenant": "https://ACME.ilucca.net/"}
+    read_account(report=REPORT, sent=sent).assert_tenant("https://acme.ilucca.net")
+
+
 def test_another_tenant_is_not() -> None:
     with pytest.raises(InvalidInputError, match=r"sent to https://acme\.ilucca\.net, but .* https://other\.ilucca"):
         read_account(report=REPORT, sent=SENT).assert_tenant("https://other.ilucca.net")
