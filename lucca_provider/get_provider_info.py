@@ -40,6 +40,8 @@ FIELD_BEHAVIOUR: dict[str, Any] = {
     },
 }
 
+_ASSET_URIS = [{"schemes": ["lucca"], "handler": "lucca_provider.assets.lucca.sanitize_uri"}]
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's description (schema: ``provider_info.schema.json`` in Airflow)."""
@@ -58,4 +60,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": ["lucca_provider.links.lucca.LuccaInvoicesLink"],
+        "asset-uris": _ASSET_URIS,
+        # What Airflow 2 calls them. Without the key "handler" either is ignored.
+        "dataset-uris": _ASSET_URIS,
     }

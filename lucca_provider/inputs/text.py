@@ -1,4 +1,4 @@
-"""Text that a template rendered to a list of ids."""
+"""Text that a template rendered to a list of ids, or to what another task returned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from lucca_provider.inputs.errors import InvalidInputError, shown
 
-__all__ = ["read_list"]
+__all__ = ["read_list", "read_value"]
 
 
 class _AmbiguousError(Exception):
@@ -45,17 +45,43 @@ def read_list(text: str, name: str) -> object:
         )
     if stripped[0] not in "[({":
         return [part.strip() for part in stripped.split(",")]
+    return _read(
+        stripped,
+        name,
+        f"{name}: the text {shown(text)} is neither a JSON list, nor comma-separated ids, nor one id. "
+        "With Airflow's XCom, '{{ ti.xcom_pull(task_ids=...) | tojson }}' renders a JSON list.",
+    )
+
+
+def read_value(text: str, name: str) -> object:
+    """
+    Read what another task returned, from the text that a template made of it.
+
+    :param text: JSON or Python
+    :param name: what the argument is called in the error
+    :return: ``None`` for a task that returned nothing
+    :raises InvalidInputError: if it is neither
+    """
+    stripped = text.strip()
+    if stripped in ("", "None", "null"):
+        return None
+    return _read(
+        stripped,
+        name,
+        f"{name}: the text {shown(text)} cannot be read. Pass the output of the task itself, such as "
+        f"{name}=close.output.",
+    )
+
+
+def _read(text: str, name: str, problem: str) -> object:
     for read in (_read_json, _read_python):
         try:
-            return read(stripped)
+            return read(text)
         except _AmbiguousError as error:
             raise InvalidInputError(f"{name}: the text {shown(text)} {error}.") from None
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError):
             continue
-    raise InvalidInputError(
-        f"{name}: the text {shown(text)} is neither a JSON list, nor comma-separated ids, nor one id. "
-        "With Airflow's XCom, '{{ ti.xcom_pull(task_ids=...) | tojson }}' renders a JSON list."
-    )
+    raise InvalidInputError(problem)
 
 
 def _read_json(text: str) -> object:

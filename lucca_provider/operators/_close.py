@@ -17,6 +17,7 @@ from lucca_provider.closing import ClosingRun, Driver, Report, say_problems
 from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.limits import Window
 from lucca_provider.links.lucca import LuccaInvoicesLink
+from lucca_provider.tasks.announcing import announce
 from lucca_provider.tasks.closing import (
     KILLED,
     count_outcome,
@@ -229,6 +230,7 @@ class ClosePurchaseOperator(BaseOperator):
             reason = run.stopped.reason if run.stopped else "the journal could not be written"
             raise LuccaUnresolvedError(f"Not reported: {reason}. A retry reads states before it posts.")
         if not report["unresolved"] and not report["rejected"]:
+            announce(context, self.outlets, report)
             return report
         self._push_report(context, run, report)
         message = say_listed(*say_problems(report))

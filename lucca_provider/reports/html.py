@@ -8,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from lucca_provider.reports.facts import list_facts
+from lucca_provider.reports.identity import meta_tags
 from lucca_provider.reports.tables import Table
 from lucca_provider.reports.text import NAME_LENGTH, REASON_LENGTH, one_line, say_amount
 
@@ -22,7 +23,9 @@ def to_html(table: Table) -> str:
     :param table: a check or a closing
     """
     facts = list_facts(table.head, is_closing=table.is_closing)
-    return _template().render(table=table, facts=facts, with_state=table.head.read_back_at is not None)
+    return _template().render(
+        table=table, facts=facts, tags=meta_tags(table.head), with_state=table.head.read_back_at is not None
+    )
 
 
 @cache

@@ -18,16 +18,24 @@ MIN_BODY_BYTES = 16_000
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>&~|$])")
 _LINK_LENGTH = 1_000
+_FACT_LENGTH = 250
+"""As long as the longest id that Airflow has: a file tells its run by it."""
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: Table, *, max_bytes: int | None = None, link: str | None = None) -> str:
     """
     Write a report as Markdown: a summary, then a table for each outcome.
 
     :param table: a check or a closing
+    :param max_bytes: size in UTF-8 above which there are no tables of purchases, rather than one that is cut
+    :param link: where the tables are to be read then: an address, or words such as a file's path
     :return: text with a row for each purchase, whatever its title holds
     """
-    return _joined([f"### {table.title}", f"**{table.summary}**", *_counts(table), _facts(table), *_tables(table)])
+    head = [f"### {table.title}", f"**{table.summary}**", *_counts(table), _facts(table)]
+    text = _joined([*head, *_tables(table)])
+    if max_bytes is None or len(text.encode()) <= max_bytes:
+        return text
+    return _joined([*head, _elsewhere(table, f"Read it here: {_link(link)}" if link else "Read it in the report.")])
 
 
 def approval_body(
@@ -48,7 +56,10 @@ def approval_body(
         raise ValueError(f"max_bytes: {max_bytes!r} is below {MIN_BODY_BYTES}, what a body without a table may take.")
     head = [*_choices(table, exclude_param), *_counts(table), _facts(table)]
     body = _joined([*head, *_tables(table)])
-    return body if len(body.encode()) <= max_bytes else _joined([*head, _elsewhere(table, link)])
+    if len(body.encode()) <= max_bytes:
+        return body
+    where = f"Read it before you approve: {_link(link)}" if link else "Read it in the result of the check."
+    return _joined([*head, _elsewhere(table, where)])
 
 
 def _choices(table: Table, exclude_param: str | None) -> Iterator[str]:
@@ -73,8 +84,7 @@ def _choices(table: Table, exclude_param: str | None) -> Iterator[str]:
     )
 
 
-def _elsewhere(table: Table, link: str | None) -> str:
-    where = f"Read it before you approve: {_link(link)}" if link else "Read it in the result of the check."
+def _elsewhere(table: Table, where: str) -> str:
     return f"**The table of {say_count(len(table.rows))} is too long to be shown here.** {where}"
 
 
@@ -95,7 +105,7 @@ def _counts(table: Table) -> Iterator[str]:
 
 def _facts(table: Table) -> str:
     facts = list_facts(table.head, is_closing=table.is_closing)
-    return "\n".join(f"- {name}: {_cell(value)}" for name, value in facts)
+    return "\n".join(f"- {name}: {_cell(value, _FACT_LENGTH)}" for name, value in facts)
 
 
 def _tables(table: Table) -> Iterator[str]:

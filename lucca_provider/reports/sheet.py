@@ -46,7 +46,7 @@ STYLES = {"fr": Style(";", ","), "en": Style(",", ".")}
 
 def to_csv(table: Table, style: str) -> str:
     """
-    Write a report as CSV, a line for each purchase, to be encoded in UTF-8.
+    Write a report as CSV, a line for each purchase, to be encoded in UTF-8. If there are none, one line says so.
 
     Amounts are plain numbers, dates are ISO 8601. A text that a spreadsheet could take for a formula begins with an
     apostrophe.
@@ -66,6 +66,11 @@ def to_csv(table: Table, style: str) -> str:
         for row in section.rows:
             sent = _sent(table, row) if table.is_closing else []
             writer.writerow([*_purchase(row, decimal), *map(_text, [row.outcome, row.reason, *sent]), *about])
+    if not table.sections:
+        # It names the run, without which nobody knows whose file this is.
+        row = Row(0, "no purchases")
+        sent = _sent(table, row) if table.is_closing else []
+        writer.writerow([*[""] * 5, *map(_text, [row.outcome, row.reason, *sent]), *about])
     return BYTE_ORDER_MARK + file.getvalue()
 
 

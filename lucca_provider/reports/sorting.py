@@ -13,7 +13,7 @@ from lucca_provider.reading.states import CLOSED_STATE
 from lucca_provider.reports.tables import Details, Group, Head, Row, Section, Table
 from lucca_provider.reports.text import one_line
 
-__all__ = ["check_table", "closing_table", "read_details", "reasons_of"]
+__all__ = ["assert_check", "assert_report", "check_table", "closing_table", "read_details", "reasons_of"]
 
 _CURRENCY_LENGTH = 10
 _NOTHING_KNOWN = Details()
@@ -54,7 +54,7 @@ def check_table(
     :param left_out: purchases that were left out of the check, and why
     :raises InvalidInputError: if the check has another shape
     """
-    _assert_shape("check", check, {"blocked": "reasons", "unknown": "reason"}, ("closable", "already_closed"))
+    assert_check(check)
     reasons = reasons_of(check)
     found = {
         Group.READY: dict.fromkeys(check["closable"], ""),
@@ -94,7 +94,7 @@ def closing_table(
     :param unread: purchases whose state could not be read back, and why
     :raises InvalidInputError: if the report has another shape
     """
-    _assert_shape("report", report, {"rejected": None, "unresolved": "reason"}, ("closed", "already_closed"))
+    assert_report(report)
     found = {
         Group.REFUSED: {one["id"]: _say_refusal(one) for one in report["rejected"]},
         Group.UNRESOLVED: {one["id"]: one["reason"] for one in report["unresolved"]},
@@ -110,15 +110,41 @@ def closing_table(
     return Table("Closing of purchases in Lucca", head, _sections(rows), is_closing=True)
 
 
+def assert_check(check: object, name: str = "check") -> None:
+    """
+    Refuse what is no check.
+
+    :param check: what another task pushed
+    :param name: what the argument is called in the error
+    :raises InvalidInputError: saying what is wrong with it
+    """
+    explained = {"blocked": "reasons", "unknown": "reason"}
+    # Not every version of a check leaves purchases out.
+    if isinstance(check, Mapping) and "left_out" in check:
+        explained["left_out"] = "reason"
+    _assert_shape(name, check, explained, ("closable", "already_closed"))
+
+
+def assert_report(report: object) -> None:
+    """
+    Refuse what is no report of a closing.
+
+    :param report: what another task pushed
+    :raises InvalidInputError: saying what is wrong with it
+    """
+    _assert_shape("report", report, {"rejected": None, "unresolved": "reason"}, ("closed", "already_closed"))
+
+
 def reasons_of(check: Mapping[str, Any]) -> dict[int, str]:
     """
-    Return why purchases cannot be closed now.
+    Return why purchases cannot be closed now, or were left out.
 
     :param check: as ``CheckPurchasesOperator`` pushes it
-    :return: purchase id to words, for those that are blocked or unknown
+    :return: purchase id to words, for those that are blocked, unknown or left out
     """
     blocked = {one["id"]: "; ".join(one["reasons"]) for one in check.get("blocked", [])}
-    return blocked | {one["id"]: one["reason"] for one in check.get("unknown", [])}
+    explained = [*check.get("unknown", []), *check.get("left_out", [])]
+    return blocked | {one["id"]: one["reason"] for one in explained}
 
 
 @dataclass(frozen=True, slots=True)

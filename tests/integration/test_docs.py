@@ -30,6 +30,7 @@ from lucca_provider.operators.purchases import (
     ClosePurchaseOperator,
     ListPurchasesOperator,
 )
+from lucca_provider.operators.reports import ReportClosingsOperator
 from lucca_provider.sandbox import FAULTS, Sandbox
 from lucca_provider.sandbox.__main__ import _parser
 from tests.conftest import AIRFLOW, ROOT
@@ -124,7 +125,8 @@ def test_python_runs(block: Block, lucca: Sandbox, run_dag: Callable[..., Any], 
         if (int(needed[1]), int(needed[2])) > AIRFLOW:
             pytest.skip(f"for Airflow {block.info}")
     file = tmp_path / "block.py"
-    file.write_text(block.code)
+    # Where the pages keep files.
+    file.write_text(block.code.replace("/data/reports/", f"{tmp_path}/"))
     before = dict(os.environ)
     try:
         dags = load(file)
@@ -416,6 +418,10 @@ def test_the_tables_of_arguments_are_those_of_list_and_check() -> None:
     assert_arguments(CheckPurchasesOperator, check.partition("## 3.")[0])
 
 
+def test_the_table_of_arguments_of_the_report_is_that_of_the_operator() -> None:
+    assert_arguments(ReportClosingsOperator, page("docs/reports.md"))
+
+
 def assert_arguments(operator: Any, text: str) -> None:
     table = rows(text, "| Argument")
     arguments = inspect.signature(operator.__init__).parameters
@@ -424,7 +430,8 @@ def assert_arguments(operator: Any, text: str) -> None:
     for name, (default, meaning) in table.items():
         assert ("(templated)" in meaning) is (name in operator.template_fields), name
         known = arguments[name].default
-        if name not in ("purchase_ids", "deferrable"):
+        # An argument without a default, and one whose default is Airflow's.
+        if known is not inspect.Parameter.empty and name != "deferrable":
             assert default.replace("`", "") == (", ".join(known) or "()" if isinstance(known, tuple) else str(known))
 
 

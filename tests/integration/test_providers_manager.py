@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from airflow import __version__ as airflow_version
+from airflow.providers.common.compat.sdk import Asset
 from airflow.providers_manager import ProvidersManager
 
 from lucca_provider import __version__
@@ -74,6 +75,18 @@ def test_the_connection_type_leads_to_the_hook(manager: ProvidersManager) -> Non
 
 def test_the_extra_link_is_registered(manager: ProvidersManager) -> None:
     assert "lucca_provider.links.lucca.LuccaInvoicesLink" in manager.extra_links_class_names
+
+
+def test_an_asset_of_the_scheme_names_a_tenant() -> None:
+    assert Asset(uri="lucca://ACME.ilucca.net/purchases/").uri == "lucca://acme.ilucca.net/purchases"
+    assert Asset(uri="lucca://acme.ilucca.net").uri == "lucca://acme.ilucca.net/"
+
+
+# In 3.x an error of the handler is one of the asset; in 2.11 it is a warning, unless Airflow is told to be strict.
+@pytest.mark.parametrize("uri", ["lucca:///purchases", "lucca://", "lucca:purchases"])
+def test_an_asset_without_a_tenant_is_refused(uri: str) -> None:
+    with pytest.raises((ValueError, UserWarning), match="must contain a host"):
+        Asset(uri=uri)
 
 
 @filled

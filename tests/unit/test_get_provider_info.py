@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from lucca_provider import __version__
+from lucca_provider.assets.lucca import sanitize_uri
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR, get_provider_info
 from lucca_provider.hooks._tenant import DEFAULT_REQUESTS_PER_MINUTE, DEFAULT_TIMEOUT
 from lucca_provider.hooks.lucca import LuccaHook
@@ -38,6 +39,14 @@ def test_the_classes_that_it_names_exist() -> None:
         assert getattr(importlib.import_module(module), name)
     assert connection_type["connection-type"] == LuccaHook.conn_type == "lucca"
     assert connection_type["hook-name"] == LuccaHook.hook_name
+
+
+@pytest.mark.parametrize("key", ["asset-uris", "dataset-uris"])
+def test_the_scheme_of_its_assets_has_a_handler_that_exists(key: str) -> None:
+    (registered,) = get_provider_info()[key]
+    module, _, name = registered["handler"].rpartition(".")
+    assert getattr(importlib.import_module(module), name) is sanitize_uri
+    assert registered["schemes"] == ["lucca"]
 
 
 def test_each_field_is_described_and_may_stay_empty() -> None:

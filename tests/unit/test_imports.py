@@ -24,10 +24,15 @@ def imported_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["lucca_provider.operators.purchases", "lucca_provider.sensors.purchases", "lucca_provider.tasks.trial"],
-)
+MODULES = [
+    "lucca_provider.operators.purchases",
+    "lucca_provider.operators.reports",
+    "lucca_provider.sensors.purchases",
+    "lucca_provider.tasks.trial",
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_a_dag_file_that_uses_what_is_for_dags_imports_no_http_library(module):
     new = imported_by(f"import {module}")
     assert module in new

@@ -1,0 +1,92 @@
+"""Files of a report, on a disk or in an object store: written whole or not at all, and never over another's."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from lucca_provider.reports.identity import IDENTITY_BYTES, read_identity
+
+__all__ = ["FileTakenError", "write_report"]
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+"""What a file system without hard links answers, such as that of some network shares."""
+
+
+class FileTakenError(Exception):
+    """There is a file already, and it is not an earlier report of the same task."""
+
+
+def write_report(path: str, data: bytes, form: str) -> str:
+    """
+    Write a file, in the place of one that the same task of the same run wrote before.
+
+    :param path: of any ``ObjectStoragePath``
+    :param data: its content
+    :param form: one of :data:`~lucca_provider.reports.identity.FORMS`
+    :return: SHA-256 of the content, in hexadecimal
+    :raises FileTakenError: if there is another file
+    :raises Exception: what the store raises, if it cannot be written
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+    from fsspec.implementations.local import LocalFileSystem
+
+    place = ObjectStoragePath(path)
+    before = _read_beginning(place)
+    if before is not None and read_identity(before, form) != read_identity(data, form):
+        raise FileTakenError(f"{path} is there already, and is not this task's report of this run. It is left alone.")
+    if isinstance(place.fs, LocalFileSystem):
+        _write_locally(Path(place.path), data, replace=before is not None)
+    else:
+        _write_remotely(place, data, replace=before is not None)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_beginning(place: Any) -> bytes | None:
+    try:
+        with place.fs.open(place.path, "rb") as file:
+            return bytes(file.read(IDENTITY_BYTES))
+    except FileNotFoundError:
+        return None
+
+
+def _write_locally(path: Path, data: bytes, *, replace: bool) -> None:
+    """
+    Write beside the file, then give that its name at once.
+
+    Not by a transaction of fsspec's: for a local disk that writes mode ``xb`` straight to the file, and mode ``wb`` to
+    another folder, often on another disk, from where it is copied (2026.9.0).
+    """
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            part.replace(path)
+        else:
+            _name(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _name(part: Path, path: Path) -> None:
+    """Give a file its name, unless another one has it: a link refuses what a renaming would overwrite."""
+    try:
+        os.link(part, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        path.open("xb").close()
+        part.replace(path)
+
+
+def _write_remotely(place: Any, data: bytes, *, replace: bool) -> None:
+    """Write within a transaction, which an object store ends by the file's appearing as a whole."""
+    with place.fs.transaction, place.fs.open(place.path, "wb" if replace else "xb") as file:
+        file.write(data)
