@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import cache, partial
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from typing import TYPE_CHECKING
 
 from lucca_provider.reports.facts import list_facts
 from lucca_provider.reports.identity import meta_tags
 from lucca_provider.reports.tables import Table
 from lucca_provider.reports.text import NAME_LENGTH, REASON_LENGTH, one_line, say_amount
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["to_html"]
 
@@ -30,6 +32,9 @@ def to_html(table: Table) -> str:
 
 @cache
 def _template() -> Template:
+    # DAG files that import an operator never need it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
