@@ -10,7 +10,7 @@ __all__ = ["MAX_SHOWN", "Show", "cut"]
 
 MAX_SHOWN = 300
 """Characters of Lucca's own text in a message."""
-MAX_SEARCHED = 8192
+MAX_SEARCHED = 4096
 """Characters of a text in which the key is searched; what follows is not shown."""
 MIN_PART = 8
 """Characters in a row of the key that are blotted out wherever they are. Fewer may be there by chance."""
@@ -18,6 +18,8 @@ MIN_END = 4
 """Characters of the key's start that are blotted out at the end of a text, which a server may have cut there."""
 MAX_ESCAPED = 4
 """Times that a text may have been escaped: a message in JSON, in JSON, in an address, in a web page."""
+MAX_ESCAPE = 64
+"""Characters of an escape that was cut, at most."""
 
 Span = tuple[int, int]
 
@@ -75,10 +77,10 @@ class Show:
 
     def _without_start_at_end(self, text: str, *, is_cut: bool) -> str:
         if is_cut:
-            text = _BROKEN_ESCAPE.sub("", text)
+            text = _without_broken_escape(text)
         ends = [len(text)]
         for reading, spans in _readings(text):
-            lower = _lower(_BROKEN_ESCAPE.sub("", reading) if is_cut else reading)
+            lower = _lower(_without_broken_escape(reading) if is_cut else reading)
             end = len(lower) - self._length_at_end(lower, least=1 if is_cut else MIN_END)
             ends += [start for start, _ in spans[end : end + 1]]
         return text[: min(ends)]
@@ -87,6 +89,11 @@ class Show:
         """Return how many characters of the key's start a text ends with, 0 if there are fewer than ``least``."""
         lengths = range(len(self._secret) - 1, least - 1, -1)
         return next((length for length in lengths if lower.endswith(self._secret[:length])), 0)
+
+
+def _without_broken_escape(text: str) -> str:
+    # Of the end alone, since the search takes long among many backslashes.
+    return text[:-MAX_ESCAPE] + _BROKEN_ESCAPE.sub("", text[-MAX_ESCAPE:])
 
 
 def _lower(text: str) -> str:

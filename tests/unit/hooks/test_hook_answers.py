@@ -633,6 +633,8 @@ def test_a_long_text_is_searched_as_far_as_it_may_be_shown() -> None:
     error = error_of(answer(200, json.dumps({"errors": {"a": many, "b": many}}).encode()))
     assert error is not None
     assert "b5c1" not in str(error.errors)
+    for char in "\\%&":
+        assert error_of(answer(500, (char * 20_000 + "zz").encode())) is not None
     assert time.monotonic() - started < 5
 
 
