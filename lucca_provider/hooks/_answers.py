@@ -133,7 +133,7 @@ def _redirect_host(response: requests.Response, show: Show) -> str:
 
 
 def _said(status: int, body: Body) -> str:
-    words = [f"Lucca answered {status}"]
+    words = [f"{'A proxy' if status == 407 else 'Lucca'} answered {status}"]
     if body.is_html:
         words.append("with a web page")
     reason = " – ".join(part for part in (body.title, body.detail) if part)

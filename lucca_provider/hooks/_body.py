@@ -26,6 +26,9 @@ MAX_MESSAGES = 20
 """Fields that are kept of Lucca's ``errors``, and messages of each."""
 _CHUNK = 64 * 1024
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
+_STATUS = ("status", "statuscode", "status_code")
+_SUCCESS = ("success", "succeeded", "issuccess", "is_success", "ok")
+_WORDS = ("title", "detail", "message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,13 @@ class Body:
     errors: dict[str, list[str]] = field(default_factory=dict)
 
 
-def read_body(response: requests.Response, *, show: Show, deadline: float) -> Body:
+def read_body(response: requests.Response, *, show: Show, deadline: float, headers_whole: bool = True) -> Body:
     """
     Read a body, and nothing into it.
 
     :param show: makes what is shown of it fit for a log
     :param deadline: seconds after which reading stops, however much has arrived
+    :param headers_whole: whether all headers could be read; what is missing may say what the body is, or how long
     """
     good = 200 <= response.status_code < 300
     raw, read = _read(response, MAX_BODY if good else MAX_ERROR_BODY, deadline)
@@ -67,17 +71,19 @@ def read_body(response: requests.Response, *, show: Show, deadline: float) -> Bo
     encoding = json.detect_encoding(raw)
     text = raw.decode(encoding, "replace").lstrip("\ufeff")
     value, is_json = _parse(raw, encoding)
-    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    is_html = _is_html(text, content_type, is_json=is_json)
-    says_failed = good and (content_type == "application/problem+json" or _says_failed(value))
+    # Several, with a comma between them, where there are several headers.
+    content_type = response.headers.get("Content-Type", "").lower()
+    is_html = _is_html(text, content_type.partition(";")[0].strip(), is_json=is_json)
+    says_failed = good and ("problem" in content_type or _says_failed(value))
+    has_end = read and headers_whole and _has_end(response)
     return Body(
         value,
         is_json=is_json,
         is_blank=not raw.strip(),  # a byte order mark alone is something
         is_html=is_html,
-        complete=read and (_has_end(response) or isinstance(value, (dict, list))),
+        complete=has_end or (read and headers_whole and isinstance(value, (dict, list))),
         says_failed=says_failed,
-        **({} if is_html or (good and not says_failed) else _details(text, show, is_cut=not read)),
+        **({} if is_html or (good and not says_failed) else _details(text, show, is_cut=not has_end)),
     )
 
 
@@ -142,15 +148,45 @@ def _refuse_constant(name: str) -> None:
 
 
 def _says_failed(value: object) -> bool:
-    """Return whether JSON says that something failed. A purchase itself may have a ``status`` that is text."""
-    if not isinstance(value, dict):
-        return False
-    for name, said in value.items():
-        if name.lower() in ("error", "errors") and said:
-            return True
-        if name.lower() == "status" and type(said) in (int, float) and said >= 400:
+    """Return whether JSON says that something failed, itself or in an item of a list."""
+    values = [value]
+    while values:  # no recursion: JSON may be nested deeper than Python calls may be
+        value = values.pop()
+        if isinstance(value, list):
+            values += value
+        elif isinstance(value, dict):
+            if any(_member_says_failed(name.lower(), said) for name, said in value.items()) or _is_problem(value):
+                return True
+        elif value is False or (isinstance(value, str) and value):
             return True
     return False
+
+
+def _member_says_failed(name: str, said: object) -> bool:
+    if name in ("error", "errors"):
+        return bool(said)
+    if name in _SUCCESS:
+        return str(said).lower() == "false"
+    return name in _STATUS and _is_error_status(said)
+
+
+def _is_error_status(said: object) -> bool:
+    # A purchase itself may have a status that is another text.
+    if isinstance(said, str) and (digits := re.match(r"\s*([0-9]+)(?![\w-])", said)):
+        said = float(digits[1])
+    return isinstance(said, (int, float)) and said >= 400  # True is 1
+
+
+def _is_problem(value: Mapping[str, Any]) -> bool:
+    """Return whether an object has the form of a problem (RFC 9457) or of a message, and not that of a purchase."""
+    lower = {name.lower(): said for name, said in value.items()}
+    words = {name for name in _WORDS if isinstance(lower.get(name), str) and lower[name]}
+    if "id" not in lower and "state" not in lower:
+        return bool(words)
+    # It may be a purchase, which has a title too. The type of a purchase is a word.
+    kind = lower.get("type")
+    is_address = isinstance(kind, str) and re.match(r"\s*([a-z][a-z0-9+.-]*:|/)\S", kind, re.IGNORECASE)
+    return "title" in words and ("detail" in words or bool(is_address))
 
 
 def _details(text: str, show: Show, *, is_cut: bool) -> dict[str, Any]:

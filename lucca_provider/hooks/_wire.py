@@ -8,6 +8,7 @@ whether the next answer on this connection will be the answer to the next reques
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +18,18 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HeaderParsingError
+from urllib3.util.response import assert_header_parsing
 
 __all__ = ["Exchange", "WatchedAdapter", "exchange", "watch"]
 
 MAX_INTERIM = 20
 """Answers below 200 that are skipped before the one that counts."""
+
+MAX_LINE = 65536
+"""Bytes of a line between chunks."""
+MAX_TRAILERS = 100
+"""Headers that are skipped after the last chunk."""
 
 _current = threading.local()
 
@@ -34,6 +42,8 @@ class Exchange:
         """Whether a byte of the request may have gone out, to the server itself and not to a proxy's CONNECT."""
         self.over = False
         """Whether the answer has been judged. Its connection goes back to the pool only after that."""
+        self.headers_whole = True
+        """Whether all headers of the answer could be read."""
 
 
 @contextmanager
@@ -92,6 +102,48 @@ class _FinalAnswer(http.client.HTTPResponse):
         # Python takes a connection that ends among the headers for their end.
         if lines.last not in (b"\r\n", b"\n"):
             raise http.client.HTTPException("the connection ended among the headers")
+        self._note_broken_headers()
+
+    def _note_broken_headers(self) -> None:
+        try:
+            assert_header_parsing(self.headers)
+        except (HeaderParsingError, TypeError):
+            if self._watched:
+                self._watched.headers_whole = False
+            # urllib3 would log what could not be read, which may be the API key.
+            self.headers.defects.clear()
+            self.headers.set_payload("")
+
+    def _get_chunk_left(self) -> int | None:
+        """
+        Return how much is left of a chunk, of the next one after its end, and ``None`` after the last one.
+
+        In the place of Python's own, which takes a connection that ends in the size of a chunk, or in what follows the
+        last one, for the end of the answer, and reads sizes as Python writes numbers (RFC 9112, 7.1).
+        """
+        if not self.chunk_left:
+            if self.chunk_left is not None and self.fp.read(2) != b"\r\n":
+                raise http.client.IncompleteRead(b"")
+            self.chunk_left = self._read_size() or None
+            if self.chunk_left is None:
+                self._skip_trailers()
+                self._close_conn()  # type: ignore[attr-defined]
+        return self.chunk_left
+
+    def _read_size(self) -> int:
+        size = re.fullmatch(rb"([0-9a-fA-F]+)[ \t]*(;[^\r\n]*)?\r\n", self.fp.readline(MAX_LINE))
+        if not size:
+            raise http.client.IncompleteRead(b"")
+        return int(size[1], 16)
+
+    def _skip_trailers(self) -> None:
+        for _ in range(MAX_TRAILERS):
+            line = self.fp.readline(MAX_LINE)
+            if line == b"\r\n":
+                return
+            if not line.endswith(b"\n"):
+                break
+        raise http.client.IncompleteRead(b"")
 
     def isclosed(self) -> bool:
         """

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import html
 import re
+from collections.abc import Iterator
 
 __all__ = ["MAX_SHOWN", "Show", "cut"]
 
 MAX_SHOWN = 300
 """Characters of Lucca's own text in a message."""
+MAX_SEARCHED = 4096
+"""Characters of a text in which the key is searched; what follows is not shown."""
+MIN_PART = 8
+"""Characters in a row of the key that are blotted out wherever they are. Fewer may be there by chance."""
+MIN_END = 4
+"""Characters of the key's start that are blotted out at the end of a text, which a server may have cut there."""
+MAX_ESCAPED = 4
+"""Times that a text may have been escaped: a message in JSON, in JSON, in an address, in a web page."""
+MAX_ESCAPE = 64
+"""Characters of an escape that was cut, at most."""
+
+Span = tuple[int, int]
+
+_ESCAPE = re.compile(
+    r"(?:\\(?:u00|x)|%)(?P<hex>[0-9a-f]{2})|\\(?P<char>.)|&(?:#[0-9]{1,7}|#x[0-9a-f]{1,6}|[a-z]\w{1,30});",
+    re.IGNORECASE | re.DOTALL,
+)
+_BROKEN_ESCAPE = re.compile(r"(?:\\+(?:u[0-9a-f]{0,3}|x[0-9a-f]?)?|%[0-9a-f]?|&#?\w{0,30})\Z", re.IGNORECASE)
 
 
 class Show:
     """
     Makes text fit for one line of a log: without the API key and control characters, and not too long.
 
-    The key is found in any case and however its characters are escaped in JSON, in an address or in HTML.
+    The key, and any part of it of :data:`MIN_PART` characters, is found in any case and however its characters are
+    escaped in JSON, in an address or in HTML, several times over too.
 
     :param secret: the API key
     """
 
     def __init__(self, secret: str) -> None:
-        self._secret = secret
-        self._pattern = re.compile("".join(map(_any_form, secret)), re.IGNORECASE)
+        self._secret = _lower(secret)
+        self._size = min(MIN_PART, len(secret))
+        # An escape that is a part of the key itself is not told from one that the server added.
+        keys = [_lower(key) for key, _ in _readings(secret)]
+        self._parts = {key[at : at + self._size] for key in keys for at in range(len(key) - self._size + 1)}
 
     def __call__(self, text: str, *, is_cut: bool = False, most: int = MAX_SHOWN) -> str:
         """
@@ -30,22 +54,77 @@ class Show:
         :param is_cut: whether more would have followed, so that it may end with a part of the key
         :param most: characters that are kept
         """
+        if len(text) > MAX_SEARCHED:
+            text, is_cut = text[:MAX_SEARCHED], True
         # Before anything is shortened: what is cut off may end with a part of the key that is not found any more.
-        text = self._pattern.sub("***", text)
-        if is_cut:
-            text = self._without_part_of_key(text)
+        text = self._without_parts(self._without_start_at_end(text, is_cut=is_cut))
         return cut(" ".join("".join(c if c.isprintable() else " " for c in text).split()), most)
 
-    def _without_part_of_key(self, text: str) -> str:
-        for length in range(len(self._secret) - 1, 0, -1):
-            if text.lower().endswith(self._secret[:length].lower()):
-                return text[:-length]
-        return text
+    def _without_parts(self, text: str) -> str:
+        kept, end = [], 0
+        for start, stop in sorted(self._find_parts(text)):
+            if start >= end:
+                kept += [text[end:start], "***"]
+            end = max(end, stop)
+        return "".join([*kept, text[end:]])
+
+    def _find_parts(self, text: str) -> Iterator[Span]:
+        for reading, spans in _readings(text):
+            lower = _lower(reading)
+            for at in range(len(lower) - self._size + 1):
+                if lower[at : at + self._size] in self._parts:
+                    yield spans[at][0], spans[at + self._size - 1][1]
+
+    def _without_start_at_end(self, text: str, *, is_cut: bool) -> str:
+        if is_cut:
+            text = _without_broken_escape(text)
+        ends = [len(text)]
+        for reading, spans in _readings(text):
+            lower = _lower(_without_broken_escape(reading) if is_cut else reading)
+            end = len(lower) - self._length_at_end(lower, least=1 if is_cut else MIN_END)
+            ends += [start for start, _ in spans[end : end + 1]]
+        return text[: min(ends)]
+
+    def _length_at_end(self, lower: str, *, least: int) -> int:
+        """Return how many characters of the key's start a text ends with, 0 if there are fewer than ``least``."""
+        lengths = range(len(self._secret) - 1, least - 1, -1)
+        return next((length for length in lengths if lower.endswith(self._secret[:length])), 0)
 
 
-def _any_form(c: str) -> str:
-    code = ord(c)
-    return rf"(?:\\?{re.escape(c)}|\\u00{code:02x}|%{code:02x}|&#{code};|&#x{code:x};)"
+def _without_broken_escape(text: str) -> str:
+    # Of the end alone, since the search takes long among many backslashes.
+    return text[:-MAX_ESCAPE] + _BROKEN_ESCAPE.sub("", text[-MAX_ESCAPE:])
+
+
+def _lower(text: str) -> str:
+    """Return a text in lower case, of the same length."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(c.lower() if c.isascii() else c for c in text)
+
+
+def _readings(text: str) -> Iterator[tuple[str, list[Span]]]:
+    """Yield a text, and what it says if its escapes are resolved once, twice, …; with where each character is in it."""
+    spans = [(at, at + 1) for at in range(len(text))]
+    yield text, spans
+    for _ in range(MAX_ESCAPED):
+        resolved, spans = _resolve(text, spans)
+        if resolved == text:
+            return
+        text = resolved
+        yield text, spans
+
+
+def _resolve(text: str, spans: list[Span]) -> tuple[str, list[Span]]:
+    said: list[str] = []
+    places: list[Span] = []
+    end = 0
+    for escape in _ESCAPE.finditer(text):
+        start, stop = escape.span()
+        meaning = chr(int(escape[1], 16)) if escape[1] else escape[2] or html.unescape(escape[0])
+        said += [text[end:start], meaning]
+        places += spans[end:start] + [(spans[start][0], spans[stop - 1][1])] * len(meaning)
+        end = stop
+    return "".join([*said, text[end:]]), places + spans[end:]
 
 
 def cut(line: str, most: int = MAX_SHOWN) -> str:

@@ -145,7 +145,9 @@ class InvoicesClient:
 
     def _take(self, response: requests.Response, asked: Asked, watched: Exchange) -> Any:
         with response:  # closes its connection, unless that was given back before
-            body = read_body(response, show=self._show, deadline=self._tenant.timeout)
+            body = read_body(
+                response, show=self._show, deadline=self._tenant.timeout, headers_whole=watched.headers_whole
+            )
             error = find_problem(response, body, asked, self._show)
             watched.over = True
             # After an answer that is not understood, the next one on this connection may belong to anything.

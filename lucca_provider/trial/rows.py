@@ -209,7 +209,7 @@ def _form_of_amount(purchase: Mapping[str, Any]) -> str:
         return "missing"
     for key in ("counter", "value"):
         value = value.get(key) if isinstance(value, Mapping) else None
-    return "shown" if isinstance(value, (int, float, str)) and not isinstance(value, bool) else "in another form"
+    return "shown" if type(value) in (int, float) else "in another form"
 
 
 def _form_of_link(document: Mapping[str, Any]) -> str:

@@ -57,6 +57,7 @@ def head(status: int, *lines: str) -> bytes:
 
 
 PROCESSING = head(102)
+CHUNKED = head(200, "Transfer-Encoding: chunked")
 HINTS = head(103, "Link: </a.css>; rel=preload")
 
 # What a server may send in answer to a closing, and what it is read as; None is a clear yes.
@@ -113,11 +114,40 @@ RAW: dict[str, tuple[Answer, type[LuccaError] | None]] = {
         then_close(head(200, "Transfer-Encoding: chunked") + b"2\r\n{}\r\n"),
         LuccaInDoubtError,
     ),
+    "chunks with sizes in zeros": (CHUNKED + b"0002\r\n{}\r\n0000\r\n\r\n", None),
+    "chunks with sizes in spaces": (CHUNKED + b"2  \r\n{}\r\n0\t\r\n\r\n", None),
+    "chunks with extensions": (CHUNKED + b"2;a=b\r\n{}\r\n0 ;c\r\n\r\n", None),
+    "chunks with headers after them": (CHUNKED + b"2\r\n{}\r\n0\r\nX: y\r\nZ: 0\r\n\r\n", None),
+    "chunks with too many headers after them": (CHUNKED + b"0\r\n" + b"X: y\r\n" * 200 + b"\r\n", LuccaInDoubtError),
+    "chunks with a header too long after them": (
+        then_close(CHUNKED + b"0\r\nX: " + b"y" * 70_000 + b"\r\n\r\n"),
+        LuccaInDoubtError,
+    ),
+    **{
+        f"chunks that end with {end!r}": (then_close(CHUNKED + start + end), LuccaInDoubtError)
+        for start in (b"", b"2\r\n{}\r\n")
+        for end in (
+            *(b"0000", b"0000\r", b"0", b"0\r", b"0\r\n", b"0\r\n\r", b"0\r\nX: y\r\n", b"0\r\nX", b"\r\n"),
+            *(b"0x0\r\n\r\n", b"0_0\r\n\r\n", b"+0\r\n\r\n", b"-0\r\n\r\n", b" 0\r\n\r\n", b"0\n\r\n"),
+        )
+    },
+    "a chunk longer than its size": (then_close(CHUNKED + b"2\r\n{} \r\n0\r\n\r\n"), LuccaInDoubtError),
     "chunks that are packed": (
         then_close(head(200, "Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n"),
         LuccaInDoubtError,
     ),
     "a header without a colon": (then_close(head(200, "no colon", "Content-Length: 0")), LuccaInDoubtError),
+    "a header without a colon, and a problem": (
+        then_close(head(200, "no colon", "Content-Type: application/problem+json") + b"{}"),
+        LuccaInDoubtError,
+    ),
+    "a first header that goes on": (head(200, " x", "Content-Length: 0"), LuccaInDoubtError),
+    "a header without a colon, after the length": (head(200, "Content-Length: 0", "no colon"), LuccaInDoubtError),
+    "409 with a header without a colon": (head(409, "Content-Length: 0", "no colon"), LuccaRefusedError),
+    "two types": (
+        http(200, b"{}", Content_Type="application/json\r\nContent-Type: application/problem+json"),
+        LuccaUnclearError,
+    ),
     "too many headers": (then_close(head(200, *["X: y"] * 200)), LuccaInDoubtError),
     "a header too long": (then_close(head(200, f"X: {'y' * 70_000}", "Content-Length: 0")), LuccaInDoubtError),
     "headers of any bytes": (head(200, "X: \xff\x00\x1b[31m", "Content-Length: 0"), None),
@@ -175,6 +205,8 @@ WHOLE = {
     "more headers": head(200, "Content-Length: 0", "Connection: keep-alive", "Server: x"),
     "an object": head(200, "Content-Length: 10") + b'{"id": 12}',
     "chunks": head(200, "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n",
+    "no chunks": CHUNKED + b"0\r\n\r\n",
+    "chunks with sizes in zeros": CHUNKED + b"0002\r\n{}\r\n0000\r\n\r\n",
     "102 first": PROCESSING + OK,
     "gzip": http(200, gzip.compress(b'{"id": 12}'), Content_Encoding="gzip"),
 }
@@ -183,8 +215,7 @@ WHOLE = {
 @pytest.mark.parametrize("name", WHOLE)
 def test_no_part_of_a_clear_yes_is_one(name: str, connect: Connect) -> None:
     whole = WHOLE[name]
-    # Once the last chunk has begun, what is left of it says nothing more.
-    lengths = range(whole.index(b"\r\n0\r\n") + 2 if name == "chunks" else len(whole))
+    lengths = range(len(whole))
     cuts = iter(lengths)
     with ScriptedServer(respond=lambda request: then_close(whole[: next(cuts)])) as server:
         hook = connect(server.url)
@@ -255,6 +286,20 @@ def test_a_connection_is_used_again_after_an_answer_that_is_clear(answer: Answer
             with contextlib.suppress(LuccaError):
                 close(hook)
     assert [request.connection for request in server.requests] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("status", [200, 409, 500])
+def test_a_header_that_cannot_be_read_is_not_logged(
+    status: int, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with ScriptedServer(head(status, "Content-Length: 0", f"lucca application={KEY}", "X: y")) as server:
+        hook = connect(server.url)
+        failure_of(lambda: close(hook))
+        # Without the client, too.
+        assert hook.get_conn().get(server.url).status_code == status
+    assert KEY not in caplog.text
+    assert "Failed to parse headers" not in caplog.text
 
 
 # -- the probe --------------------------------------------------------------------------------------------------------
@@ -336,6 +381,13 @@ NO_BODIES = [
     b'{"errors": ["no"]}',
     b'{"error": {"a": 1}}',
     b'{"status": 409}',
+    b'{"type": "https://x.test/a", "title": "Open documents", "detail": "F1"}',
+    b'[{"status": 409}]',
+    b'{"status": "409"}',
+    b'{"Message": "An error has occurred."}',
+    b'{"success": false}',
+    b"false",
+    b'"no"',
     b'{"id": 1',
     b"\xff\xfe",
     b"NaN",
@@ -373,8 +425,9 @@ def framed(draw: st.DrawFn, status: int, body: bytes) -> bytes:
     if draw(st.booleans()):
         size = draw(st.integers(1, 9))
         parts = [packed[start : start + size] for start in range(0, len(packed), size)]
-        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
-        return interim + head(status, *lines, "Transfer-Encoding: chunked") + chunks + b"0\r\n\r\n"
+        zeros = b"0" * draw(st.integers(0, 4))
+        chunks = b"".join(b"%s%x\r\n%s\r\n" % (zeros, len(part), part) for part in parts)
+        return interim + head(status, *lines, "Transfer-Encoding: chunked") + chunks + zeros + b"0\r\n\r\n"
     return interim + head(status, *lines, f"Content-Length: {len(packed)}") + packed
 
 
@@ -394,11 +447,12 @@ def replies(draw: st.DrawFn) -> Reply:
         effect = effect and not (300 <= status < 500 and status != 408)
         return Reply(draw(framed(status, draw(st.sampled_from(YES_BODIES + NO_BODIES)))), status == 101, effect)
     if kind == "problem":
-        return Reply(http(200, b"{}", Content_Type="application/problem+json"), False, effect)
+        content_type = draw(st.sampled_from(["", "application/vnd.lucca.", "application/json, "])) + "problem+json"
+        return Reply(http(200, b"{}", Content_Type=content_type), False, effect)
     if kind == "cut":
-        # The last bytes of a chunked answer say nothing that is not known before.
-        whole = draw(framed(draw(st.sampled_from([200, 201])), b'{"id": 1}'))
-        return Reply(whole[: draw(st.integers(0, len(whole) - 6))], True, effect)
+        whole = draw(framed(draw(st.sampled_from([200, 201])), draw(st.sampled_from(YES_BODIES))))
+        missing = draw(st.integers(1, 12) | st.integers(1, len(whole)))
+        return Reply(whole[:-missing], True, effect)
     if kind == "bytes":
         return Reply(draw(st.sampled_from([b"", b"HTTP/1.1 200 OK", b"HTTP/1.1 "])) + draw(st.binary()), True, effect)
     return Reply(b"", True, effect)

@@ -636,10 +636,21 @@ VERDICTS = {
         pytest.param(
             {
                 "purchases": {
-                    "items": [{"id": 7, "billedAmount": a} for a in (1, {"counter": 3}, {"counter": {"value": 2}})]
+                    "items": [
+                        {"id": 7, "billedAmount": amount}
+                        for amount in (
+                            1,
+                            {"counter": 3},
+                            {"counter": {"value": "Ferrand"}},
+                            {"counter": {"value": "120.5"}},
+                            {"counter": {"value": True}},
+                            {"counter": {"value": 2}},
+                            {"counter": {"value": 2.5}},
+                        )
+                    ]
                 }
             },
-            {"… shows `billedAmount`": ("in another form: 2 of 3; shown: 1 of 3", NO)},
+            {"… shows `billedAmount`": ("in another form: 5 of 7; shown: 2 of 7", NO)},
             id="amounts of others",
         ),
         pytest.param(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import html
 import inspect
 import io
 import json
@@ -14,6 +15,7 @@ import time
 import tracemalloc
 import zlib
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -77,7 +79,8 @@ def error_of(response: requests.Response, *, secret: str = KEY) -> LuccaError | 
     error = find_problem(response, body, ASKED, Show(secret))
     if error is None:
         return None
-    assert error.message.startswith(f"{ASKED.what}: Lucca answered {response.status_code}")
+    who = "A proxy" if response.status_code == 407 else "Lucca"
+    assert error.message.startswith(f"{ASKED.what}: {who} answered {response.status_code}")
     assert str(error).isprintable()
     assert len(str(error)) < 4 * MAX_SHOWN
     assert error.status == response.status_code
@@ -131,7 +134,7 @@ BODIES = {
 }
 
 
-CLEAR = ("empty", "white space", "object", "list", "string", "number", "null")
+CLEAR = ("empty", "white space", "object", "list", "number", "null")
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -189,6 +192,30 @@ NO_YES = {
     "error true": (b'{"error": true}', {}),
     "errors": (b'{"id": 12, "errors": {"date": ["too early"]}}', {}),
     "Errors": (b'{"Errors": ["no"]}', {}),
+    "a problem's type of Lucca's own": (b"{}", {"Content_Type": "application/vnd.lucca.problem+json"}),
+    "a problem's type, in XML": (b"", {"Content_Type": "application/problem+xml"}),
+    "two types": (b"{}", {"Content_Type": "application/json, application/problem+json"}),
+    "a problem without a status": (b'{"type": "https://x.test/a", "title": "Open documents", "detail": "F1"}', {}),
+    "a problem of type": (b'{"id": 12, "type": "https://x.test/a", "title": "Open documents"}', {}),
+    "a problem of type /": (b'{"id": 12, "type": "/errors/open", "title": "Open documents"}', {}),
+    "a problem of type about:blank": (b'{"id": 12, "Type": "About:blank", "Title": "Conflict"}', {}),
+    "a problem with a state": (b'{"state": "Ongoing", "title": "Open documents", "detail": "F1"}', {}),
+    "a title": (b'{"title": "Open documents"}', {}),
+    "a detail": (b'{"detail": "Open documents"}', {}),
+    "a message": (b'{"message": "no"}', {}),
+    "a Message": (b'{"Message": "An error has occurred.", "ExceptionMessage": "x"}', {}),
+    "status in digits": (b'{"id": 12, "status": "409"}', {}),
+    "status in digits with words": (b'{"id": 12, "status": " 409 Conflict"}', {}),
+    "status in many digits": (b'{"status": "' + b"9" * 5000 + b'"}', {}),
+    "statusCode": (b'{"statusCode": 409}', {}),
+    "success false": (b'{"id": 12, "success": false}', {}),
+    "Success in quotes": (b'{"Success": "False"}', {}),
+    "false": (b"false", {}),
+    "text in quotes": (b'"Erreur interne"', {}),
+    "a list of problems": (b'[{"status": 409, "errors": ["x"]}]', {}),
+    "a list with one of them": (b'[{}, {"id": 1}, {"error": "of an item"}, {}]', {}),
+    "a list in a list": (b'[[1, ["no"]]]', {}),
+    "a list with false": (b"[false]", {}),
     "text declared as HTML": (b"Welcome", {"Content_Type": "Text/HTML"}),
 }
 
@@ -209,17 +236,30 @@ def test_a_whole_success_that_is_no_clear_yes_is_unclear(name: str) -> None:
         b"[]",
         b"null",
         b"true",
-        b'"Closed"',
+        b'""',
+        b"[1, [], null]",
+        b'{"success": true}',
+        b'{"success": null}',
+        b'{"title": "", "detail": null, "message": 5}',
+        b'{"id": 12, "message": "Closed"}',
+        b'{"id": 12, "type": "OneTime", "title": "Chairs: 12 / red", "state": "Closed"}',
+        b'{"id": 12, "type": "a: b", "title": "Chairs"}',
+        b'{"id": 12, "type": null, "title": "Chairs"}',
+        b'{"id": 12, "type": "https://x.test/"}',
+        b'{"id": 12, "detail": "red"}',
+        b'{"state": "Closed", "title": "Chairs"}',
+        b'[{"id": 12, "title": "Chairs", "state": "Closed"}]',
         b'{"errors": []}',
         b'{"errors": {}, "error": null}',
         b'{"error": false}',
         b'{"error": ""}',
         b'{"id": 12, "type": "OneTime", "status": "Closed", "state": "Closed"}',
-        b'{"status": "400"}',
+        b'{"status": "399"}',
+        b'{"status": "2026-11-01"}',
+        b'{"status": "500m"}',
         b'{"status": 200}',
         b'{"status": 399}',
         b'{"status": true}',
-        b'[{"error": "of an item"}]',
         '{"id": 12}'.encode("utf-16"),
     ],
 )
@@ -283,7 +323,8 @@ def test_a_web_page_is_said_to_be_one() -> None:
     ],
 )
 def test_an_answer_that_is_no_yes_is_said_with_what_to_do(status: int, advice: str) -> None:
-    said = f"Closing purchase 12 at https://acme.test: Lucca answered {status}. {advice}"
+    who = "A proxy" if status == 407 else "Lucca"
+    said = f"Closing purchase 12 at https://acme.test: {who} answered {status}. {advice}"
     assert message_of(answer(status)) == said
 
 
@@ -503,9 +544,19 @@ ECHOES = {
     "JSON": json.dumps(KEY)[1:-1],
     "JSON with slashes": json.dumps(KEY)[1:-1].replace("/", "\\/"),
     "JSON of .NET": KEY.replace('"', "\\u0022").replace("+", "\\u002B").replace("&", "\\u0026").replace("<", "\\u003C"),
-    "address": requests.compat.quote(KEY, safe=""),
+    "address": quote(KEY, safe=""),
     "HTML numbers": _escaped(KEY, "&#{0};"),
     "HTML hex": _escaped(KEY, "&#x{0:X};"),
+    "HTML names": html.escape(KEY),
+    "HTML names, twice": html.escape(html.escape(KEY)),
+    "address, twice": quote(quote(KEY, safe=""), safe=""),
+    "address, thrice": quote(quote(quote(KEY, safe=""), safe=""), safe=""),
+    "JSON, twice": json.dumps(json.dumps(KEY)[1:-1])[1:-1],
+    "JSON, thrice": json.dumps(json.dumps(json.dumps(KEY)[1:-1])[1:-1])[1:-1],
+    "Python": _escaped(KEY, "\\x{0:02x}"),
+    "address in HTML in JSON": json.dumps(html.escape(quote(KEY, safe="")))[1:-1],
+    "HTML in an address": quote(html.escape(KEY), safe=""),
+    "HTML control characters between": "&#1;".join(KEY),
 }
 
 
@@ -517,6 +568,74 @@ def test_a_key_that_the_server_repeats_is_blotted_out(echo: str) -> None:
         assert error is not None
         assert error.detail == "Key lucca application=*** is unknown"
         assert "b5c1" not in str(error).lower()
+
+
+ODD_KEY = "a+b/c==\"'<&>%41\\x7e\\~9d8f7e6c5b4a3210"
+
+
+@pytest.mark.parametrize(
+    "echo", [ODD_KEY, html.escape(ODD_KEY), quote(quote(ODD_KEY)), json.dumps(json.dumps({"k": ODD_KEY}))]
+)
+def test_a_key_that_looks_like_escapes_is_blotted_out(echo: str) -> None:
+    error = error_of(answer(409, json.dumps({"detail": f"bad {echo}"}).encode()), secret=ODD_KEY)
+    assert error is not None
+    assert error.detail is not None
+    assert "***" in error.detail
+    assert parts_of(ODD_KEY, str(error), length=4) == []
+
+
+def parts_of(key: str, text: str, *, length: int) -> list[str]:
+    parts = [key[at : at + length].lower() for at in range(len(key) - length + 1)]
+    return [part for part in parts if part in text.lower()]
+
+
+UUID_KEY = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"bad key {UUID_KEY[:24]}…", "bad key ***…"),
+        (f"bad key {UUID_KEY[:8]}…{UUID_KEY[-8:]}!", "bad key ***…***!"),
+        (f"bad key …{UUID_KEY[9:30].upper()}…", "bad key …***…"),
+        (f"{UUID_KEY}{UUID_KEY}", "******"),
+        (f"bad key {UUID_KEY[:7]}…", f"bad key {UUID_KEY[:7]}…"),
+        (f"bad key {UUID_KEY[:4]}", "bad key"),
+        (f"bad key {UUID_KEY[:3]}", f"bad key {UUID_KEY[:3]}"),
+        (f"\u0130 {UUID_KEY.upper()}", "\u0130 ***"),
+    ],
+)
+def test_a_part_of_the_key_that_the_server_shows_is_blotted_out(text: str, shown: str) -> None:
+    for body in (text.encode(), json.dumps({"detail": text}).encode()):
+        error = error_of(answer(401, body), secret=UUID_KEY)
+        assert error is not None
+        assert error.detail == shown
+
+
+@pytest.mark.parametrize("form", ["{1}", "%{0:02x}", "&#{0};", "\\u{0:04x}", "%25{0:02X}"])
+def test_a_part_of_the_key_at_an_end_that_nobody_knows_is_blotted_out(form: str) -> None:
+    for length in range(1, len(UUID_KEY)):
+        said = _escaped(UUID_KEY[:length], form)
+        for missing in range(min(3, len(said))):
+            response = answer(500, f"Key: {said[: len(said) - missing]}".encode())
+            del response.headers["Content-Length"]
+            error = error_of(response, secret=UUID_KEY)
+            assert error is not None
+            assert error.detail in ("Key:", "Key: ***"), (length, missing)
+
+
+def test_a_long_text_is_searched_as_far_as_it_may_be_shown() -> None:
+    started = time.monotonic()
+    many = [f"{KEY} " * 600 + "&amp;" * 2000] * 20
+    error = error_of(answer(400, json.dumps({"errors": {"a": many[:1]}}).encode()))
+    assert error is not None
+    assert error.errors["a"] == [("*** " * 600)[:MAX_SHOWN] + "…"]
+    error = error_of(answer(200, json.dumps({"errors": {"a": many, "b": many}}).encode()))
+    assert error is not None
+    assert "b5c1" not in str(error.errors)
+    for char in "\\%&":
+        assert error_of(answer(500, (char * 20_000 + "zz").encode())) is not None
+    assert time.monotonic() - started < 5
 
 
 def test_a_key_is_blotted_out_of_all_problem_details() -> None:
@@ -617,6 +736,12 @@ def test_what_ends_with_its_connection_is_whole_only_if_it_says_so_itself(body: 
     response = answer(200, body, Connection="close")
     del response.headers["Content-Length"]
     assert read(response).complete is complete
+
+
+def test_a_success_with_headers_that_cannot_be_read_is_not_whole() -> None:
+    for body in (b"", b"{}"):
+        response = answer(200, body)
+        assert not read_body(response, show=Show(KEY), deadline=10.0, headers_whole=False).complete
 
 
 @pytest.mark.parametrize(("length", "complete"), [(1000, True), (1001, False)])
