@@ -382,7 +382,7 @@ class ClosingRun:
         for purchase_id, what in known.items():
             if isinstance(what, Decision):
                 self._decide(purchase_id, what)
-            elif purchase_id not in self.decisions:
+            else:
                 self._agenda.put(purchase_id, what, first=step.kind is Kind.CLOSE)
 
     # -- outcomes ----------------------------------------------------------------------------------------------------

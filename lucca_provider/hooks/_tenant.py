@@ -36,6 +36,8 @@ EXTRAS = (*CONNECTION_FIELDS, "window_seconds")
 """Names of the extras that are read."""
 LIKENESS = 0.75
 """How like one of :data:`EXTRAS` a name is, from 0 to 1, that can only be a typing error."""
+_OUR_BEGINNINGS = {"timeout_": "timeout", "requests_per_": "requests_per_minute", "allow_http": "allow_insecure_http"}
+"""A name that begins so is most likely meant for one of ours, however unlike it ends."""
 _known_foreign: set[tuple[str | None, str]] = set()
 """Connections and extras of others that have been logged in this process."""
 _KEY_PREFIX = re.compile(r"(?:authorization\s*:\s*)?lucca\s+application\s*=\s*", re.IGNORECASE)
@@ -176,7 +178,8 @@ class _Reader:
                 continue
             # Older forms of Airflow stored extras with a prefix.
             plain = re.sub(r"^extra__lucca__|[^a-z_]", "", re.sub(r"[-\s]", "_", name.lower()))
-            if close := difflib.get_close_matches(plain, EXTRAS, n=1, cutoff=LIKENESS):
+            close = [ours for begin, ours in _OUR_BEGINNINGS.items() if plain.startswith(begin)]
+            if close := close or difflib.get_close_matches(plain, EXTRAS, n=1, cutoff=LIKENESS):
                 raise self._error("extra", f"has {_shown(name)}, which is close to {close[0]}; correct the name")
             key = (self._connection.conn_id, name)
             if key not in _known_foreign:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -25,6 +24,10 @@ from lucca_provider.hooks._words import Show
 __all__ = ["InvoicesClient"]
 
 log = logging.getLogger(__name__)
+
+_warned: set[str] = set()
+"""Tenants of which this process has logged a deprecation: it is the same with every answer. A task that comes back to a
+worker is another process, and so warns once more."""
 
 API_PATH = "/cleemy-procurement/api"
 POOL_SIZE = 32
@@ -51,9 +54,6 @@ class InvoicesClient:
         self.session = build_session(tenant, user_agent=user_agent, pool_size=POOL_SIZE)
         self._tenant = tenant
         self._show = Show(tenant.api_key)
-        # Set once a deprecation has been logged: it is the same with every answer. A task that comes back to a worker
-        # has a new client, and so warns once more.
-        self._warned = threading.Event()
 
     def close_purchase(self, purchase_id: int, *, comment: str | None, closing_date: str | None) -> None:
         """
@@ -159,8 +159,8 @@ class InvoicesClient:
 
     def _warn_once(self, response: requests.Response, asked: Asked) -> None:
         deprecation = describe_deprecation(response.headers, self._show)
-        if deprecation and not self._warned.is_set():
-            self._warned.set()
+        if deprecation and self._tenant.base_url not in _warned:
+            _warned.add(self._tenant.base_url)
             log.warning(
                 "%s: Lucca says that this call %s. See whether there is a newer version of this provider; Lucca's "
                 "notices go to the API key's technical contact. lucca_correlation_id=%s",

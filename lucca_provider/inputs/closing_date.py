@@ -40,7 +40,7 @@ def parse_closing_date(
         return value.isoformat()
     if isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value.strip()):
         try:
-            return pendulum.from_format(value.strip(), "YYYY-MM-DD").to_date_string()
+            return pendulum.from_format(value.strip(), "YYYY-MM-DD").date().isoformat()
         except ValueError:
             raise InvalidInputError(f"{name}: {value!r} is not a day of the calendar.") from None
     raise InvalidInputError(
@@ -56,7 +56,10 @@ def _day_of(moment: datetime.datetime, name: str, timezone: datetime.tzinfo | No
     day = moment.date().isoformat()
     if moment.utcoffset() is None or timezone is None:
         return day
-    there = pendulum.instance(moment).astimezone(timezone).date().isoformat()
+    try:
+        there = pendulum.instance(moment).astimezone(timezone).date().isoformat()
+    except OverflowError:
+        raise InvalidInputError(f"{name}: {moment.isoformat()} is no moment of the calendar in {timezone}.") from None
     if there != day:
         raise InvalidInputError(
             f"{name}: {moment.isoformat()} is on {day}, but in the DAG's time zone {timezone} it is {there}. Give the "

@@ -24,7 +24,7 @@ def parse_comment(value: object, *, name: str = "comment", templated: bool = Fal
     :raises InvalidInputError: for anything else, for a template that found nothing, for one that was not rendered, and
         for text that is not valid Unicode
     """
-    text = str(value) if isinstance(value, _SCALARS) else value
+    text = str(value) if isinstance(value, _SCALARS) and not _is_nothing(value) else value
     if text is not None and not isinstance(text, str):
         raise InvalidInputError(f"{name}: {shown(value)} is not text. Give a string, or None for no comment.")
     found = None if text is None else text.strip()
@@ -36,6 +36,15 @@ def parse_comment(value: object, *, name: str = "comment", templated: bool = Fal
     if text is not None:
         _refuse_unsendable(text, name)
     return text
+
+
+def _is_nothing(value: object) -> bool:
+    """Return whether a number or a date stands for none: NaN and NaT are not equal to themselves."""
+    try:
+        return bool(value != value)
+    except ArithmeticError:
+        # A signalling NaN of Decimal.
+        return True
 
 
 def _refuse_unsendable(text: str, name: str) -> None:

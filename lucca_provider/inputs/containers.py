@@ -20,6 +20,8 @@ _TABLE_LIBRARIES = frozenset(
 # https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html and
 # https://data-apis.org/dataframe-protocol/latest/
 _TABLE_PROTOCOLS = ("__arrow_c_array__", "__arrow_c_stream__", "__dataframe__")
+# sqlite3 and mappings of others; SQLAlchemy; pyodbc; dataclasses.
+_ROW_MEMBERS = ("keys", "_fields", "cursor_description", "__dataclass_fields__")
 _LIST_OF_IDS = "Pass the ids alone, as a list"
 
 
@@ -74,7 +76,7 @@ def is_record(value: object) -> bool:
     kind = type(value)
     if isinstance(value, tuple):
         return kind is not tuple
-    return isinstance(value, Iterable) and callable(getattr(kind, "keys", None))
+    return isinstance(value, Iterable) and any(hasattr(kind, name) for name in _ROW_MEMBERS)
 
 
 def _is_from(kind: type, libraries: frozenset[str]) -> bool:

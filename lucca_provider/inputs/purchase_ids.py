@@ -88,7 +88,10 @@ def _purchase_id(item: object) -> int:
 
 def _only_column(values: list[object], names: list[object] | None, row: object) -> object:
     if len(values) != 1:
-        raise InvalidInputError(f"a row of {len(values)} columns; select the id alone")
+        raise InvalidInputError(
+            f"a row of {len(values)} columns; select the id alone, or, if these are lists of ids, "
+            "join them in a task before"
+        )
     if isinstance(row, Counter) or (names is not None and not _is_column_name(names[0])):
         raise InvalidInputError(
             f"{shown(row)} leads from one value to another; only a column with a name that is no number holds an id"
@@ -97,9 +100,11 @@ def _only_column(values: list[object], names: list[object] | None, row: object) 
 
 
 def _column_names(row: object) -> list[object] | None:
-    """Return the names that a row has for its columns, if it has any: a named tuple, sqlite3's rows."""
-    if isinstance(row, tuple):
-        return list(getattr(row, "_fields", ())) or None
+    """Return the names that a row has for its columns, if it has any: a named tuple, rows of databases."""
+    if fields := getattr(row, "_fields", None):
+        return list(fields)
+    if described := getattr(row, "cursor_description", None):
+        return [column[0] for column in described]
     keys = getattr(row, "keys", None)
     return list(keys()) if callable(keys) else None
 

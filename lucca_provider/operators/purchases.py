@@ -104,7 +104,7 @@ class ClosePurchaseOperator(BaseOperator):
         self.purchase_ids = purchase_ids
         self.comment = comment
         self.closing_date = closing_date
-        self.unrendered = {"comment": comment, "closing_date": closing_date}
+        self.unrendered = {"purchase_ids": purchase_ids, "comment": comment, "closing_date": closing_date}
         self.lucca_conn_id = lucca_conn_id
         self.max_in_flight = max_in_flight
         self.deferrable = deferrable
@@ -355,7 +355,7 @@ class CheckPurchasesOperator(BaseOperator):
         self.purchase_ids = purchase_ids
         self.on_blocked = on_blocked
         self.documents_since = documents_since
-        self.unrendered = {"documents_since": documents_since}
+        self.unrendered = {"purchase_ids": purchase_ids, "documents_since": documents_since}
         self.approved_states = approved_states
         self.paid_states = paid_states
         self.cancelled_states = cancelled_states

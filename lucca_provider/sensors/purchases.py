@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.exceptions import AirflowRescheduleException
@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from lucca_provider.exceptions import LuccaError, LuccaThrottledError, LuccaUnresolvedError
+from lucca_provider.exceptions import LuccaError, LuccaForbiddenError, LuccaThrottledError, LuccaUnresolvedError
 from lucca_provider.links.lucca import LuccaInvoicesLink
 from lucca_provider.tasks.checking import Arguments, read_arguments, say_open
 from lucca_provider.tasks.common import connect, push_link, say_counts, say_listed
@@ -31,6 +31,32 @@ if TYPE_CHECKING:
     from lucca_provider.hooks.lucca import LuccaHook
 
 __all__ = ["PurchasesClosableSensor"]
+
+
+class _Watched:
+    """
+    Reads as the hook does, and remembers that the key lacks a right: a check takes that for an unknown purchase.
+
+    :param hook: the connection
+    """
+
+    def __init__(self, hook: LuccaHook) -> None:
+        self.forbidden: LuccaForbiddenError | None = None
+        """What Lucca said, if so."""
+        self._hook = hook
+
+    def get_purchase(self, purchase_id: int) -> Any:
+        return self._watch(self._hook.get_purchase, purchase_id)
+
+    def get_page(self, path: str, params: Mapping[str, Any]) -> object:
+        return self._watch(self._hook.get_page, path, params)
+
+    def _watch(self, read: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return read(*arguments)
+        except LuccaForbiddenError as error:
+            self.forbidden = error
+            raise
 
 
 class PurchasesClosableSensor(BaseSensorOperator):
@@ -92,7 +118,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
         self.purchase_ids = purchase_ids
         self.wait_for = wait_for
         self.documents_since = documents_since
-        self.unrendered = {"documents_since": documents_since}
+        self.unrendered = {"purchase_ids": purchase_ids, "documents_since": documents_since}
         self.approved_states = approved_states
         self.paid_states = paid_states
         self.cancelled_states = cancelled_states
@@ -169,15 +195,16 @@ class PurchasesClosableSensor(BaseSensorOperator):
         return self._check(arguments, hook)
 
     def _check(self, arguments: Arguments, hook: LuccaHook) -> PokeReturnValue:
+        watched = _Watched(hook)
         try:
-            check = arguments.check(hook)
+            check = arguments.check(watched)
         except LuccaError as error:
             self._still = [f"the last look got no clear answer: {error}"]
             if not isinstance(error, LuccaThrottledError):
                 raise
             self.log.warning("No clear answer, looking again later: %s", error)
             return PokeReturnValue(is_done=False)
-        self._still = say_open(check)
+        self._still, self._fault = say_open(check), watched.forbidden
         self.log.info("Found: %s.", say_counts(check))
         for line in self._still:
             self.log.info("Still waiting: %s", line)
@@ -207,7 +234,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
             raise type(error)(say_listed(str(error), why, most=None)) from error
 
     def _raise_fault_of_soft_fail(self) -> None:
-        """Raise what was wrong at the last look, of which ``soft_fail`` would make a skip, and so a green run."""
+        """Raise what was wrong at the last poke, of which ``soft_fail`` would make a skip, and so a green run."""
         if self.soft_fail and self._fault is not None:
             raise self._fault
 

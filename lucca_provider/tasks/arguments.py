@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["read_closing_arguments", "read_day", "read_purchase_ids"]
 
 _NO_PYTHON = "§"
+_read_once: dict[int, tuple[object, list[object] | BaseException]] = {}
+"""By id of each iterator that was read in this process: itself, so that the id stays its own, and what came of it."""
 
 
 def read_closing_arguments(task: Any, context: Context) -> tuple[list[int], str | None, str | None]:
@@ -39,15 +41,17 @@ def read_purchase_ids(task: Any) -> list[int]:
     """
     Read the argument ``purchase_ids``.
 
-    What can be read only once is kept in the task, so that its next try or poke in this process has it too. What mapped
-    tasks returned is flattened by one level.
+    What can be read only once is kept, so that the next try or poke in this process has it too. What mapped tasks
+    returned is flattened by one level; where a template has pulled it, Airflow 2 does not tell whether they are mapped.
 
-    :param task: an operator or sensor
+    :param task: an operator or sensor. Its attribute ``unrendered`` holds the argument as the constructor got it
     :return: the ids without duplicates
     :raises InvalidInputError: naming the value and what to do
     """
-    value = _kept(task, "purchase_ids")
-    return parse_purchase_ids(_flattened(value) if isinstance(value, _lazy_sequence()) else value)
+    value = _kept(task.purchase_ids, "purchase_ids")
+    if isinstance(value, _lazy_sequence()):
+        value = list(value) if isinstance(_unrendered(task, "purchase_ids"), str) else _flattened(value)
+    return parse_purchase_ids(value)
 
 
 def read_day(task: Any, name: str) -> str | None:
@@ -82,26 +86,32 @@ def _unrendered(task: Any, name: str) -> object:
 
 def _is_templated(given: object) -> bool:
     """Return whether Airflow makes a value of this: of a template, or of another task's output."""
-    return "{{" in given or "{%" in given if isinstance(given, str) else hasattr(given, "resolve")
+    if isinstance(given, str):
+        return any(mark in given for mark in ("{{", "{%", "{#"))
+    return hasattr(given, "resolve")
 
 
-def _kept(task: Any, name: str) -> object:
-    value = getattr(task, name)
+def _kept(value: object, name: str) -> object:
+    """Return a value that may be read again, also by the next try or by another task that was given the same."""
     if not isinstance(value, Iterator):
         return value
-    kept = list(value)
-    setattr(task, name, kept)
-    # Airflow runs a copy of the task, and the next try takes a new one.
-    if (dag := task.get_dag()) and dag.has_task(task.task_id):
-        original = dag.get_task(task.task_id)
-        if getattr(original, name, None) is value:
-            setattr(original, name, kept)
-        elif (shared := getattr(original, "partial_kwargs", {})).get(name) is value:
-            shared[name] = kept
-    return kept
+    iterator, read = _read_once.get(id(value), (None, None))
+    if iterator is not value:
+        try:
+            read = list(value)
+        except BaseException as error:
+            _read_once[id(value)] = value, error
+            raise
+        _read_once[id(value)] = value, read
+    if isinstance(read, BaseException):
+        raise InvalidInputError(
+            f"{name}: this {type(value).__name__} failed when it was read ({type(read).__name__}: {read}), and cannot "
+            "be read twice. Hand over a list, or what a task returns."
+        )
+    return read
 
 
-def _flattened(returned: Any) -> list[object]:
+def _flattened(returned: Sequence[Any]) -> list[object]:
     """Return the ids that mapped tasks returned: each a list, or one id."""
     ids: list[object] = []
     for value in returned:
@@ -112,7 +122,7 @@ def _flattened(returned: Any) -> list[object]:
     return ids
 
 
-def _lazy_sequence() -> type:
+def _lazy_sequence() -> type[Sequence[Any]]:
     """Return the type of what Airflow hands over for the results of a mapped task."""
     try:
         from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence

@@ -14,7 +14,7 @@ from lucca_provider.inputs import InvalidInputError, parse_states
 from lucca_provider.tasks.arguments import read_day, read_purchase_ids
 
 if TYPE_CHECKING:
-    from lucca_provider.hooks.lucca import LuccaHook
+    from lucca_provider.checking import Source
 
 __all__ = ["Arguments", "read_arguments", "say_open"]
 
@@ -33,14 +33,14 @@ class Arguments:
     rules: Rules
     documents_since: str | None
 
-    def check(self, hook: LuccaHook) -> Check:
+    def check(self, source: Source) -> Check:
         """
         Check the purchases.
 
-        :param hook: the connection
+        :param source: the hook, or anything like it
         :raises LuccaError: for what no other request would escape, such as a wrong key
         """
-        return check_purchases(self.purchase_ids, hook, self.rules, documents_since=self.documents_since)
+        return check_purchases(self.purchase_ids, source, self.rules, documents_since=self.documents_since)
 
 
 def read_arguments(task: Any) -> Arguments:

@@ -214,7 +214,12 @@ NO_IDS = (
         (["X" * 58], NO_IDS.format("'" + "X" * 58 + "' is not a number")),
         ([Decimal("1.5")], NO_IDS.format("Decimal('1.5') is not a whole number")),
         ([1.5], NO_IDS.format("1.5 is of type float")),
-        ([(1, 2)], NO_IDS.format("a row of 2 columns; select the id alone")),
+        (
+            [(1, 2)],
+            NO_IDS.format(
+                "a row of 2 columns; select the id alone, or, if these are lists of ids, join them in a task before"
+            ),
+        ),
     ],
 )
 def test_an_error_says_which_value_is_wrong_and_what_to_do(value, message):
@@ -272,6 +277,7 @@ def test_an_error_names_the_argument():
         ("2026-01-31", "2026-01-31"),
         (" 2026-01-31 ", "2026-01-31"),
         ("2028-02-29", "2028-02-29"),
+        ("0001-01-01", "0001-01-01"),
     ],
 )
 def test_a_closing_date_is_a_day_of_the_calendar(value, day):
@@ -370,6 +376,14 @@ def test_what_has_no_date_is_refused(value):
         parse_closing_date(value)
 
 
+@pytest.mark.parametrize(
+    ("moment", "zone"), [(datetime.datetime.max, "Asia/Tokyo"), (datetime.datetime.min, "America/New_York")]
+)
+def test_a_moment_beyond_the_calendar_of_the_dags_zone_is_refused(moment, zone):
+    with pytest.raises(InvalidInputError, match="no moment of the calendar"):
+        parse_closing_date(moment.replace(tzinfo=datetime.timezone.utc), timezone=pendulum.timezone(zone))
+
+
 def test_a_template_that_found_no_day_is_refused():
     assert parse_closing_date("2026-01-31", templated=True) == "2026-01-31"
     with pytest.raises(InvalidInputError, match=r"^day is None: its template found nothing"):
@@ -391,6 +405,12 @@ def test_a_template_that_found_no_day_is_refused():
 def test_a_number_or_a_date_as_a_comment_is_its_text(value, text):
     assert parse_comment(value) == text
     assert parse_comment(value, templated=True) == text
+
+
+@pytest.mark.parametrize("value", [float("nan"), Decimal("nan"), Decimal("sNaN"), pd.NaT, np.datetime64("NaT")])
+def test_a_number_or_a_date_that_stands_for_none_is_no_comment(value):
+    with pytest.raises(InvalidInputError, match="is not text"):
+        parse_comment(value)
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "None", " None\n"])

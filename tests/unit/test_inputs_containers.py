@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
+import dataclasses
 import enum
 import io
 import itertools
@@ -19,6 +20,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import sqlalchemy
 
 from lucca_provider.inputs import InvalidInputError, parse_purchase_ids, parse_states
 
@@ -64,6 +66,29 @@ def database_rows(*columns: str) -> list[Any]:
     ).fetchall()
     database.close()
     return rows
+
+
+def alchemy_rows(*columns: str) -> list[Any]:
+    with sqlalchemy.create_engine("sqlite://").connect() as connection:
+        text = ", ".join(f'{101 + n} AS "{name}"' for n, name in enumerate(columns))
+        return list(connection.execute(sqlalchemy.text(f"SELECT {text}")))
+
+
+@dataclasses.dataclass
+class Line:
+    """A row of one's own, which gives its values one by one."""
+
+    id: int
+    invoices: int
+
+    def __iter__(self) -> Any:
+        return iter([self.id, self.invoices])
+
+
+class OdbcRow(list[int]):
+    """Like a row of pyodbc."""
+
+    cursor_description = (("2024", int), ("id", int))
 
 
 UNINSTALLED = type("DataFrame", (), {"__module__": "cudf.core.dataframe", "__iter__": lambda self: iter([2024])})
@@ -117,6 +142,9 @@ CONTAINERS: dict[str, tuple[Any, str]] = {
     "named tuple": (Row(101, 3), r"one row with named fields, Row\(id=101, invoices=3\)"),
     "named tuple of one field": (One(101), "one row with named fields"),
     "row of a database": (database_rows("id", "invoices")[0], "one row with named fields"),
+    "row of SQLAlchemy": (alchemy_rows("id", "invoices")[0], "one row with named fields"),
+    "row of pyodbc": (OdbcRow([101, 3]), "one row with named fields"),
+    "iterable dataclass": (Line(101, 3), "one row with named fields"),
     "a moment in parts": (time.gmtime(0), "one row with named fields"),
     "a version": (sys.version_info, "one row with named fields"),
     "a class with members": (Purchases, "the class Purchases"),
@@ -228,3 +256,14 @@ def test_rows_of_a_database_with_one_named_column_are_taken():
 def test_names_of_states_are_read_as_strictly(value):
     with pytest.raises(InvalidInputError, match=r"(?s)^paid_states: .* is not a list of names"):
         parse_states(value, name="paid_states")
+
+
+@pytest.mark.parametrize("rows", [alchemy_rows, database_rows, lambda name: [OdbcRow([5])]])
+def test_a_row_whose_column_is_named_by_a_number_is_refused(rows):
+    with pytest.raises(InvalidInputError, match="leads from one value to another"):
+        parse_purchase_ids(rows("2024"))
+
+
+@pytest.mark.parametrize("rows", [alchemy_rows, database_rows])
+def test_a_row_with_the_id_alone_is_taken(rows):
+    assert parse_purchase_ids(rows("id")) == [101]

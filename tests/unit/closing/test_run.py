@@ -942,6 +942,16 @@ def test_what_is_known_survives_a_wait_and_the_next_process_repeats_nothing(kept
     assert sorted(each for each, _ in stays.told) == list(range(1, 8))
 
 
+def test_what_is_decided_stays_so_whatever_a_wait_says_and_nothing_else_is_reported():
+    stays = Stays(1, 2, 3, kept=False)
+    take(stays.run, (LIST, page(1, 2, 3)))
+    event = stays.run.leave(T)
+    assert event is not None
+    later = stays._new(Attempt(1, 0, resumed=True, first=False), event | {"records": [["c", 1, 99]]})
+    take(later, (close(2), None), (close(3), None))
+    assert ended(later) == {"closed": [1, 2, 3], "already_closed": [], "rejected": [], "unresolved": []}
+
+
 def test_the_next_process_does_not_settle_for_what_was_answered(kept):
     stays = Stays(7, 8, kept=kept)
     take(stays.run, (read(7), "Closed"))

@@ -424,6 +424,29 @@ def test_no_report_takes_the_place_of_that_of_a_try_that_may_have_taken_over(luc
     assert len(lucca.closings) == (3 if writes else 0)
 
 
+@pytest.mark.skipif(AIRFLOW < (3, 3), reason="Airflow has a task state store from 3.3 on")
+def test_a_task_that_can_neither_begin_nor_write_reports_nothing(lucca, monkeypatch):
+    """Another try may have taken over; its report stays."""
+
+    class Gone(Store):
+        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+            raise RuntimeError("API_SERVER_ERROR")
+
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", "lucca://acme.ilucca.net")
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException, match="API key"):
+        run(new_operator(purchase_ids=[1]), ti, task_state_store=Gone())
+    assert ti.pushed == {}
+
+
+def test_a_task_that_knows_more_than_a_deferral_can_carry_waits_in_its_worker(monkeypatch):
+    monkeypatch.setattr("lucca_provider.operators.purchases.MAX_EVENT_SIZE", 10)
+    with Sandbox(purchases=4, states={"closable": 1}, limit=3, window=2) as lucca:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
+        report = run(new_operator(purchase_ids=lucca.purchase_ids, deferrable=True))
+        assert report["closed"] == lucca.purchase_ids
+
+
 def test_a_task_that_cannot_go_on_after_a_wait_leaves_the_report_of_the_wait(lucca, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=3&requests_per_minute=3")
     operator = new_operator(purchase_ids=lucca.purchase_ids, deferrable=True)

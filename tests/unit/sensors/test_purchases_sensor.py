@@ -14,7 +14,8 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 
-from lucca_provider.exceptions import LuccaAccessError, LuccaUnresolvedError
+from lucca_provider.exceptions import LuccaAccessError, LuccaForbiddenError, LuccaUnresolvedError
+from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import CheckPurchasesOperator
 from lucca_provider.sandbox import Sandbox
 from lucca_provider.sensors.purchases import PurchasesClosableSensor
@@ -217,6 +218,19 @@ def test_soft_fail_makes_no_skip_of_a_wrong_key(lucca, airflow_db, monkeypatch):
     deferring = new_sensor(purchase_ids=[1], soft_fail=True, silent_fail=True, deferrable=True, timeout=50)
     late = {"status": "success", "progress": str(time.time() - 51)}
     with pytest.raises(LuccaAccessError):
+        deferring.resume_execution("execute_complete", {"event": late}, new_context())
+
+
+def test_soft_fail_makes_no_skip_of_a_right_that_the_key_lacks(lucca, airflow_db, monkeypatch):
+    def refused(self: LuccaHook, *ignored: object) -> None:
+        raise LuccaForbiddenError("403", status=403)
+
+    monkeypatch.setattr(LuccaHook, "get_purchase", refused)
+    late = {"status": "success", "progress": str(time.time() - 51)}
+    with pytest.raises(LuccaForbiddenError):
+        new_sensor(purchase_ids=[1], soft_fail=True, timeout=0).execute(new_context())
+    deferring = new_sensor(purchase_ids=[1], soft_fail=True, deferrable=True, timeout=50)
+    with pytest.raises(LuccaForbiddenError):
         deferring.resume_execution("execute_complete", {"event": late}, new_context())
 
 
