@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import resource
 import sys
 import time
 from collections import Counter
@@ -60,7 +61,9 @@ def main(arguments: list[str]) -> int:
         for more, failures in pool.map(run_seeds, chunks):
             counts.update(more)
             broken += failures
-    show(counts, len(seeds), time.monotonic() - began)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    print(f"{len(seeds):,} schedules in {time.monotonic() - began:.0f} s, {used:.0f} s of processor time")
+    show(counts)
     missing = find_missing(counts) if options.seeds == DEFAULT else []
     for line in missing:
         print(f"TOO FEW: {line}")
@@ -78,9 +81,8 @@ def trace(seeds: range) -> int:
     return tell(broken)
 
 
-def show(counts: Counter[str], schedules: int, seconds: float) -> None:
+def show(counts: Counter[str]) -> None:
     """Print what happened how often."""
-    print(f"{schedules:,} schedules in {seconds:.0f} s")
     for name, number in sorted(counts.items(), key=lambda item: (":" in item[0], item[0])):
         print(f"  {number:>12,}  {name}")
 
