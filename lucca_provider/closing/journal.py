@@ -164,6 +164,9 @@ class Journal:
         wait = event.get("wait")
         if self.attempt.resumed and isinstance(wait, dict):
             self.wait = wait
+        elif self.wait is not None and self.wait.get("at") != event.get("at"):
+            # An older one of this try: the segment with the last one is gone.
+            self.wait = None
 
     def _key(self, number: int) -> str:
         return f"{self._name}_{number}"

@@ -198,7 +198,8 @@ class ClosingRun:
         if len(json.dumps(wait)) > MAX_WAIT_SIZE or not self._commit(last=True, wait=wait, may_stop=False):
             return None
         self._agenda.intended.clear()
-        event: dict[str, Any] = {"try": attempt.number}
+        # With its moment, so that no older wait is taken for it where a key of the store was deleted.
+        event: dict[str, Any] = {"try": attempt.number, "at": now}
         if not self._journal.is_kept:
             event |= {"max_tries": attempt.max_tries, "records": self._journal.fold(), "wait": wait}
         return event
@@ -323,7 +324,8 @@ class ClosingRun:
         if expired or resumed:
             self._listing.begin_anew()
         if self._agenda.unlisted:
-            if Kind.LIST in flying:
+            # A page is asked for alone: what it tells is then newer than anything else that is known.
+            if flying:
                 return None
             if self._listing.is_worth_reading(len(self._agenda.unlisted)):
                 return Step(Kind.LIST, page=self._listing.page), now

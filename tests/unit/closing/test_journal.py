@@ -455,3 +455,12 @@ def test_a_write_that_fails_at_a_new_segment_costs_nothing_either():
     journal.commit(last=True)
     later = store.open(2)
     assert (len(later.decisions), later.sent) == (3000, set())
+
+
+@pytest.mark.parametrize(("moment", "counts"), [(5.0, True), (9.0, False)])
+def test_an_older_wait_does_not_count_where_the_segment_with_the_last_one_is_gone(moment, counts):
+    store = MemoryStore()
+    store.open().commit(last=True, wait={"at": 5.0})
+    journal = store.open(resumed=True)
+    journal.load({"try": 1, "at": moment})
+    assert (journal.wait is not None) is counts

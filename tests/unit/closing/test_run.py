@@ -634,6 +634,15 @@ def test_what_a_later_page_no_longer_shows_open_is_not_closed(state, steps):
     assert [run.next(T), run.next(T)] == steps
 
 
+def test_a_page_is_asked_for_when_nothing_else_is_on_its_way():
+    """It would say nothing of a purchase whose closing may yet be answered with 429, and so be sent again."""
+    run = listed_run(10)
+    assert run.next(T) == close(1)
+    assert run.next(T + 601) == Pause(None)
+    run.answered(close(1), None, T + 601)
+    assert run.next(T + 601) == LIST
+
+
 def test_a_thousand_closed_purchases_take_one_request():
     run = new_run(*range(1, 1001))
     take(run, (LIST, page(*range(1, 1001), closed=tuple(range(1, 1001)))))
