@@ -643,6 +643,12 @@ def test_a_page_is_asked_for_when_nothing_else_is_on_its_way():
     assert run.next(T + 601) == LIST
 
 
+def test_readings_that_became_too_old_are_made_anew_also_without_a_list():
+    run = new_run(1, 2, 3)
+    take(run, (LIST, REFUSED), *[(read(each), "Ongoing") for each in (1, 2, 3)])
+    assert run.next(T + 601) == read(1)
+
+
 def test_a_thousand_closed_purchases_take_one_request():
     run = new_run(*range(1, 1001))
     take(run, (LIST, page(*range(1, 1001), closed=tuple(range(1, 1001)))))
