@@ -74,14 +74,15 @@ def read_body(response: requests.Response, *, show: Show, deadline: float, heade
     # Several, with a comma between them, where there are several headers.
     content_type = response.headers.get("Content-Type", "").lower()
     is_html = _is_html(text, content_type.partition(";")[0].strip(), is_json=is_json)
-    says_failed = good and ("problem" in content_type or _says_failed(value))
-    has_end = read and headers_whole and _has_end(response)
+    says_failed = good and _is_failure(value, content_type)
+    is_read = read and headers_whole
+    has_end = is_read and _has_end(response)
     return Body(
         value,
         is_json=is_json,
         is_blank=not raw.strip(),  # a byte order mark alone is something
         is_html=is_html,
-        complete=has_end or (read and headers_whole and isinstance(value, (dict, list))),
+        complete=has_end or (is_read and isinstance(value, (dict, list))),
         says_failed=says_failed,
         **({} if is_html or (good and not says_failed) else _details(text, show, is_cut=not has_end)),
     )
@@ -145,6 +146,11 @@ def _parse(raw: bytes, encoding: str) -> tuple[Any, bool]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _is_failure(value: object, content_type: str) -> bool:
+    """Return whether a success says that it failed, by its type or by what it holds."""
+    return "problem" in content_type or _says_failed(value)
 
 
 def _says_failed(value: object) -> bool:
