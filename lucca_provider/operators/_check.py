@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 
-from lucca_provider.checking import Check, unread_check
-from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.links.lucca import LuccaInvoicesLink
-from lucca_provider.tasks.approving import push_findings, read_approval_arguments
-from lucca_provider.tasks.checking import read_arguments, say_open
-from lucca_provider.tasks.common import connect, push_link, push_result, say_counts, say_listed
 
 if TYPE_CHECKING:
     import datetime
 
     from airflow.providers.common.compat.sdk import Context, XComArg
+
+    from lucca_provider.checking import Check
 
 __all__ = ["CheckPurchasesOperator"]
 
@@ -121,41 +117,7 @@ class CheckPurchasesOperator(BaseOperator):
 
     def execute(self, context: Context) -> Check:
         """Check the purchases."""
-        if self.on_blocked not in ("fail", "warn", "skip"):
-            raise AirflowFailException(f"on_blocked: {self.on_blocked!r} is none of 'fail', 'warn' and 'skip'.")
-        arguments, approval = read_arguments(self), read_approval_arguments(self)
-        hook = connect(self.lucca_conn_id)
-        push_link(context, hook)
-        approval.refuse_other_tenant(hook.base_url)
-        purchase_ids, conditions = arguments.purchase_ids, approval.conditions
-        if all(number in conditions.excluded for number in purchase_ids):
-            push_result(self, context, unread_check(purchase_ids, conditions, ""))
-            raise AirflowSkipException(
-                "There are no purchases to check" + (": all are excluded." if purchase_ids else ".")
-            )
-        self.log.info("Checking %s purchases at %s (%s).", len(purchase_ids), hook.base_url, hook.environment)
-        try:
-            examined = arguments.examine(hook, conditions)
-        except LuccaError as error:
-            push_result(self, context, unread_check(purchase_ids, conditions, str(error)))
-            raise
-        self.log.info("Found: %s.", say_counts(examined.check))
-        push_findings(self, context, hook, examined, approval)
-        return self._pass_on(context, examined.check)
+        # Not needed to read a DAG file, which happens far more often.
+        from lucca_provider.tasks.check import check
 
-    def _pass_on(self, context: Context, check: Check) -> Check:
-        lines = say_open(check)
-        if self.on_blocked == "fail" and lines:
-            push_result(self, context, check)
-            message = (
-                f"{len(lines)} purchase(s) cannot be closed now, so nothing is passed on. Fix the cause in Lucca and "
-                "clear this task, or pass on the others with on_blocked='warn'."
-            )
-            error = AirflowFailException if check["blocked"] else LuccaUnresolvedError
-            raise error(say_listed(message, lines))
-        for line in lines:
-            self.log.log(logging.WARNING if self.on_blocked == "warn" else logging.INFO, "Left out: %s", line)
-        if self.on_blocked == "skip" and (lines or check["left_out"]) and not check["closable"]:
-            push_result(self, context, check)
-            raise AirflowSkipException(say_listed("None of the purchases can be closed now.", lines))
-        return check
+        return check(self, context)

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSkipException,
-    BaseOperator,
-    conf,
-)
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from lucca_provider.closing import ClosingRun, Driver, Report, say_problems
-from lucca_provider.exceptions import LuccaUnresolvedError
-from lucca_provider.limits import Window
 from lucca_provider.links.lucca import LuccaInvoicesLink
-from lucca_provider.tasks.announcing import announce
-from lucca_provider.tasks.closing import (
-    KILLED,
-    count_outcome,
-    perform,
-    push_not_begun,
-    push_sent,
-    read_closing,
-    say_start,
-)
-from lucca_provider.tasks.common import connect, push_link, push_result, say_counts, say_listed
-from lucca_provider.tasks.store import MAX_EVENT_SIZE, open_journal, pack, read_attempt, unpack
 
 if TYPE_CHECKING:
     import datetime
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
-    from lucca_provider.hooks.lucca import LuccaHook
-    from lucca_provider.tasks.closing import Arguments
+    from lucca_provider.closing import Report
+    from lucca_provider.tasks.stay import Stay
 
 __all__ = ["ClosePurchaseOperator"]
-
-LEAVE_AFTER = 1 / 6
-"""Share of the window from which a deferrable task leaves its worker: 10 of 60 seconds. Coming back costs a few."""
 
 
 class ClosePurchaseOperator(BaseOperator):
@@ -108,12 +84,12 @@ class ClosePurchaseOperator(BaseOperator):
         self.max_in_flight = max_in_flight
         self.deferrable = deferrable
         self.durable = durable
-        self._driver: Driver | None = None
+        self._stay: Stay | None = None
         self._killed = False
 
     def execute(self, context: Context) -> Report:
         """Close the purchases."""
-        return self._close(context, None)
+        return self._begin_stay(context).close()
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> Report:
         """
@@ -123,117 +99,19 @@ class ClosePurchaseOperator(BaseOperator):
         :param event: what :class:`~lucca_provider.triggers.lucca.LuccaWaitTrigger` handed back
         :raises LuccaUnresolvedError: for any other event; the retry reads states before it posts
         """
-        if not isinstance(event, dict) or event.get("status") != "success":
-            raise LuccaUnresolvedError(f"The trigger came back with {str(event)[:200]!r}. Nothing more was sent.")
-        try:
-            carried = unpack(event["progress"])
-        except (KeyError, ValueError) as error:
-            raise LuccaUnresolvedError(
-                f"What the trigger came back with cannot be read ({type(error).__name__}). Nothing more was sent."
-            ) from error
-        return self._close(context, carried)
+        return self._begin_stay(context).go_on(event)
 
     def on_kill(self) -> None:
         """Stop sending; what is in flight is waited for and recorded."""
         self._killed = True
-        if self._driver is not None:
-            self._driver.stop(KILLED)
+        if self._stay is not None:
+            self._stay.kill()
 
-    # -- the steps of a stay -------------------------------------------------------------------------------------
+    def _begin_stay(self, context: Context) -> Stay:
+        # Not needed to read a DAG file, which happens far more often.
+        from lucca_provider.tasks.stay import Stay
 
-    def _close(self, context: Context, event: Mapping[str, Any] | None) -> Report:
-        arguments = read_closing(self, context)
-        try:
-            hook = connect(self.lucca_conn_id)
-            push_link(context, hook)
-            if not arguments.purchase_ids:
-                raise AirflowSkipException("There are no purchases to close.")
-            run = self._begin(context, hook, arguments, event)
-        except Exception as error:
-            # After a wait there is a report that says more.
-            if event is None:
-                push_not_begun(self, context, arguments.purchase_ids, error)
-            raise
-        driver = self._driver = Driver(
-            run,
-            partial(perform, hook.client, arguments),
-            max_in_flight=self.max_in_flight,
-            leave_after=LEAVE_AFTER * hook.tenant.window_seconds if self.deferrable else None,
-        )
+        self._stay = Stay(self, context)
         if self._killed:
-            driver.stop(KILLED)
-        try:
-            while (moment := driver.drive()) is not None:
-                if packed := self._pack(run.leave(driver.now()), hook.base_url):
-                    break
-                driver.stay()
-        except BaseException:
-            self._push_report(context, run, run.end())
-            raise
-        if moment is None:
-            return self._finish(context, run)
-        # Should Airflow end the task while it waits, this is what the next one gets.
-        self._push_report(context, run, run.report())
-        return self._leave_until(moment, packed, run)
-
-    def _pack(self, carried: Mapping[str, Any] | None, tenant: str) -> str:
-        """Return what a deferral brings along; nothing if it is more than Airflow's database holds."""
-        packed = "" if carried is None else pack({**carried, "tenant": tenant})
-        if packed and len(packed) <= MAX_EVENT_SIZE:
-            return packed
-        self.log.info("The wait until then is made in the worker: it cannot be left with what is known so far.")
-        return ""
-
-    def _begin(
-        self, context: Context, hook: LuccaHook, arguments: Arguments, event: Mapping[str, Any] | None
-    ) -> ClosingRun:
-        if event is None:
-            push_sent(self, context, hook.base_url, arguments)
-            self.log.info(say_start(arguments.purchase_ids, hook.tenant))
-        elif event.get("tenant") != hook.base_url:
-            raise LuccaUnresolvedError(
-                "While this task waited, its connection was changed to another tenant. Nothing more was sent."
-            )
-        journal = open_journal(
-            context,
-            read_attempt(context, event),
-            tenant=hook.base_url,
-            durable=self.durable,
-            event=event,
-            go_on=lambda: not self._killed,
-        )
-        return ClosingRun(
-            arguments.purchase_ids,
-            journal=journal,
-            window=Window(hook.tenant.requests_per_minute, hook.tenant.window_seconds),
-            on_outcome=partial(count_outcome, hook.environment),
-        )
-
-    def _leave_until(self, moment: float, packed: str, run: ClosingRun) -> NoReturn:
-        from lucca_provider.triggers.lucca import LuccaWaitTrigger
-
-        self.log.info("%s of %s purchases done. Leaving the worker.", len(run.decisions), len(run.purchase_ids))
-        self.defer(trigger=LuccaWaitTrigger(moment, packed), method_name="execute_complete")
-
-    def _push_report(self, context: Context, run: ClosingRun, report: Report) -> None:
-        if run.is_kept:
-            push_result(self, context, report)
-        else:
-            # A newer try's report may be there, and Airflow would let this one take its place.
-            self.log.error("The journal could not be written, so the report is only logged: %s", report)
-
-    def _finish(self, context: Context, run: ClosingRun) -> Report:
-        report = run.end()
-        self.log.info("Report: %s.", say_counts(report))
-        if not run.is_kept:
-            self._push_report(context, run, report)
-            reason = run.stopped.reason if run.stopped else "the journal could not be written"
-            raise LuccaUnresolvedError(f"Not reported: {reason}. A retry reads states before it posts.")
-        if not report["unresolved"] and not report["rejected"]:
-            announce(context, self.outlets, report)
-            return report
-        self._push_report(context, run, report)
-        message = say_listed(*say_problems(report))
-        if report["unresolved"]:
-            raise LuccaUnresolvedError(message, retry_after=run.stopped.retry_after if run.stopped else None)
-        raise AirflowFailException(message)
+            self._stay.kill()
+        return self._stay

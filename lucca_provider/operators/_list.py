@@ -7,10 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
 
-from lucca_provider.inputs import InvalidInputError
-from lucca_provider.reading.selection import SelectionError, read_selection, select
-from lucca_provider.tasks.common import connect, push_value
-
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
@@ -70,6 +66,11 @@ class ListPurchasesOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[Any]:
         """List the purchases."""
+        # Not needed to read a DAG file, which happens far more often.
+        from lucca_provider.inputs import InvalidInputError
+        from lucca_provider.reading.selection import SelectionError, read_selection, select
+        from lucca_provider.tasks.common import connect, push_value
+
         try:
             selection = read_selection(
                 states=self.states,

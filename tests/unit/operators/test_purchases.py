@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import logging
 import signal
 import zlib
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -252,20 +254,33 @@ def test_requests_and_outcomes_are_counted(lucca, monkeypatch):
     ]
 
 
+@contextlib.contextmanager
+def once(condition: Callable[[], object], act: Callable[[], object]) -> Iterator[None]:
+    """Do something in the main thread, as a signal does, as soon as a condition holds."""
+
+    def look(*args: Any) -> None:
+        if condition():
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            act()
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_an_interruption_is_reported_before_it_goes_on(lucca):
     lucca.behaviour.latency = 0.2
     ti = TaskInstance()
 
-    def time_out(*args: Any) -> None:
+    def time_out() -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, time_out)
-    signal.setitimer(signal.ITIMER_REAL, 0.5)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run(new_operator(purchase_ids=lucca.purchase_ids), ti)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    with once(lambda: len(lucca.closed_ids) > 2, time_out), pytest.raises(KeyboardInterrupt):
+        run(new_operator(purchase_ids=lucca.purchase_ids), ti)
     assert sorted(ti.report["closed"]) == sorted(lucca.closed_ids)
     assert 0 < len(ti.report["unresolved"]) < 30
 
@@ -274,14 +289,11 @@ def test_a_kill_stops_sending_and_records_what_was_in_flight(lucca):
     lucca.behaviour.latency = 0.2
     ti = TaskInstance()
     operator = new_operator(purchase_ids=lucca.purchase_ids)
-    before = signal.signal(signal.SIGALRM, lambda *args: operator.on_kill() if len(lucca.requests) > 2 else None)
-    signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
-    try:
-        with pytest.raises(LuccaUnresolvedError, match="the task was killed"):
-            run(operator, ti)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with (
+        once(lambda: len(lucca.requests) > 2, operator.on_kill),
+        pytest.raises(LuccaUnresolvedError, match="the task was killed"),
+    ):
+        run(operator, ti)
     assert sorted(ti.report["closed"]) == sorted(lucca.closed_ids)
     assert 0 < len(lucca.requests) < 30
 
@@ -440,7 +452,7 @@ def test_a_task_that_can_neither_begin_nor_write_reports_nothing(lucca, monkeypa
 
 
 def test_a_task_that_knows_more_than_a_deferral_can_carry_waits_in_its_worker(monkeypatch):
-    monkeypatch.setattr("lucca_provider.operators._close.MAX_EVENT_SIZE", 10)
+    monkeypatch.setattr("lucca_provider.tasks.stay.MAX_EVENT_SIZE", 10)
     with Sandbox(purchases=4, states={"closable": 1}, limit=3, window=2) as lucca:
         monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
         report = run(new_operator(purchase_ids=lucca.purchase_ids, deferrable=True))

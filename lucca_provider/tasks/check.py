@@ -1,0 +1,68 @@
+"""What the operator that checks does in a worker."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+
+from lucca_provider.checking import Check, unread_check
+from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
+from lucca_provider.tasks.approving import push_findings, read_approval_arguments
+from lucca_provider.tasks.checking import read_arguments, say_open
+from lucca_provider.tasks.common import connect, push_link, push_result, say_counts, say_listed
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from lucca_provider.operators.purchases import CheckPurchasesOperator
+
+__all__ = ["check"]
+
+
+def check(task: CheckPurchasesOperator, context: Context) -> Check:
+    """
+    Check the purchases of a task, and push what was found.
+
+    :param task: the operator
+    :param context: Airflow's context
+    :raises Exception: as the operator says
+    """
+    if task.on_blocked not in ("fail", "warn", "skip"):
+        raise AirflowFailException(f"on_blocked: {task.on_blocked!r} is none of 'fail', 'warn' and 'skip'.")
+    arguments, approval = read_arguments(task), read_approval_arguments(task)
+    hook = connect(task.lucca_conn_id)
+    push_link(context, hook)
+    approval.refuse_other_tenant(hook.base_url)
+    purchase_ids, conditions = arguments.purchase_ids, approval.conditions
+    if all(number in conditions.excluded for number in purchase_ids):
+        push_result(task, context, unread_check(purchase_ids, conditions, ""))
+        raise AirflowSkipException("There are no purchases to check" + (": all are excluded." if purchase_ids else "."))
+    task.log.info("Checking %s purchases at %s (%s).", len(purchase_ids), hook.base_url, hook.environment)
+    try:
+        examined = arguments.examine(hook, conditions)
+    except LuccaError as error:
+        push_result(task, context, unread_check(purchase_ids, conditions, str(error)))
+        raise
+    task.log.info("Found: %s.", say_counts(examined.check))
+    push_findings(task, context, hook, examined, approval)
+    return _pass_on(task, context, examined.check)
+
+
+def _pass_on(task: CheckPurchasesOperator, context: Context, check: Check) -> Check:
+    lines = say_open(check)
+    if task.on_blocked == "fail" and lines:
+        push_result(task, context, check)
+        message = (
+            f"{len(lines)} purchase(s) cannot be closed now, so nothing is passed on. Fix the cause in Lucca and "
+            "clear this task, or pass on the others with on_blocked='warn'."
+        )
+        error = AirflowFailException if check["blocked"] else LuccaUnresolvedError
+        raise error(say_listed(message, lines))
+    for line in lines:
+        task.log.log(logging.WARNING if task.on_blocked == "warn" else logging.INFO, "Left out: %s", line)
+    if task.on_blocked == "skip" and (lines or check["left_out"]) and not check["closable"]:
+        push_result(task, context, check)
+        raise AirflowSkipException(say_listed("None of the purchases can be closed now.", lines))
+    return check
