@@ -75,9 +75,10 @@ def _against_least(airflow: AirflowHome, task: Task, burst: float) -> Row:
     targets = {"plain": (1.15, 1.02), "deferrable": (1.5, 1.1)}
     target = targets[kind][size >= LIMIT]
     told = f"{took:.2f} s of {least:.2f} s, {task.tenant.throttled} answers 429"
+    pages = requests - size
     what = (
-        f"{size:,} closings and {requests - size} readings, {kind}, in a real Airflow with its journal, against the "
-        "least time possible"
+        f"{size:,} closings and {pages} page{'s' if pages > 1 else ''}, {kind}, in a real Airflow with its journal, "
+        "against the least time possible"
     )
     return at_most("a", what, took / least, target, told=told)
 
