@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from lucca_provider.checking import Conditions, Examination, take_snapshot
+from lucca_provider.checking import Conditions, Examination, read_snapshot, take_snapshot
 from lucca_provider.inputs import InvalidInputError
 from lucca_provider.reports import Head, approval_body, check_table, read_details, to_markdown
 from lucca_provider.tasks.arguments import (
@@ -16,7 +16,7 @@ from lucca_provider.tasks.arguments import (
     read_days,
     read_param_name,
     read_purchase_ids,
-    read_snapshot_argument,
+    read_pushed,
 )
 from lucca_provider.tasks.common import push_value
 
@@ -66,7 +66,8 @@ def read_approval_arguments(task: Any) -> ApprovalArguments:
     :raises AirflowFailException: naming the argument, the value and what to do
     """
     try:
-        approved_at, approved = read_snapshot_argument(task, "unchanged_since") or (None, None)
+        pushed = read_pushed(task, "unchanged_since")
+        approved_at, approved = (None, None) if pushed is None else read_snapshot(pushed, name="unchanged_since")
         return ApprovalArguments(
             # A mapping keeps the order, and finds an id at once.
             Conditions(dict.fromkeys(read_purchase_ids(task, "exclude")), read_days(task, "document_dates"), approved),

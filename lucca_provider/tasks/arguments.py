@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from lucca_provider.checking import SeenPurchase, read_snapshot
 from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_comment, parse_purchase_ids
 from lucca_provider.inputs.errors import shown
 
@@ -24,7 +23,7 @@ __all__ = [
     "read_days",
     "read_param_name",
     "read_purchase_ids",
-    "read_snapshot_argument",
+    "read_pushed",
 ]
 
 _NO_PYTHON = "§"
@@ -102,16 +101,16 @@ def read_days(task: Any, name: str) -> tuple[str, str] | None:
     return first, last
 
 
-def read_snapshot_argument(task: Any, name: str) -> tuple[str, Mapping[int, SeenPurchase]] | None:
+def read_pushed(task: Any, name: str) -> object | None:
     """
-    Read an argument that is the snapshot of a check.
+    Read an argument that is what a check pushed: JSON, or the value itself.
 
     :param task: an operator, with an attribute of that name
     :param name: the argument
-    :return: the tenant and the purchases of the snapshot, or ``None``
+    :return: the value; ``None`` if nothing was given
     :raises InvalidInputError: naming the value and what to do
     """
-    value = getattr(task, name)
+    value: object = getattr(task, name)
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -124,7 +123,7 @@ def read_snapshot_argument(task: Any, name: str) -> tuple[str, Mapping[int, Seen
         return None
     if value is None:
         raise InvalidInputError(f"{name} is None: the upstream check pushed no snapshot, so nothing can be compared.")
-    return read_snapshot(value, name=name)
+    return value
 
 
 def read_param_name(task: Any, name: str) -> str | None:

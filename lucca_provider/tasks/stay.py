@@ -23,7 +23,6 @@ from lucca_provider.tasks.closing import (
 )
 from lucca_provider.tasks.common import connect, push_link, push_result, say_counts, say_listed
 from lucca_provider.tasks.store import MAX_EVENT_SIZE, open_journal, pack, read_attempt, unpack
-from lucca_provider.triggers.lucca import LuccaWaitTrigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -152,6 +151,9 @@ class Stay:
         )
 
     def _leave_until(self, moment: float, packed: str, run: ClosingRun) -> NoReturn:
+        # It brings Airflow's triggers along, which only a wait outside the worker needs.
+        from lucca_provider.triggers.lucca import LuccaWaitTrigger
+
         self._task.log.info("%s of %s purchases done. Leaving the worker.", len(run.decisions), len(run.purchase_ids))
         self._task.defer(trigger=LuccaWaitTrigger(moment, packed), method_name="execute_complete")
 
