@@ -317,15 +317,15 @@ class ClosingRun:
 
     def _candidate(self, now: float) -> tuple[Step, float] | None:
         """Find the next step and when it may be taken, whatever the limit says."""
-        flying = {step.kind for step in self._in_flight}
         if self._health.access.probe_due:
-            return None if Kind.PROBE in flying else (Step(Kind.PROBE), now)
+            is_asked = any(step.kind is Kind.PROBE for step in self._in_flight)
+            return None if is_asked else (Step(Kind.PROBE), now)
         expired, resumed = self._agenda.expire(now), self._agenda.resume()
         if expired or resumed:
             self._listing.begin_anew()
         if self._agenda.unlisted:
             # A page is asked for alone: what it tells is then newer than anything else that is known.
-            if flying:
+            if self._in_flight:
                 return None
             if self._listing.is_worth_reading(len(self._agenda.unlisted)):
                 return Step(Kind.LIST, page=self._listing.page), now
@@ -356,9 +356,14 @@ class ClosingRun:
         """Learn from an answer about the server and the key, whichever purchase it was about."""
         stop = self._health.take(answer, now, closing=step.kind is Kind.CLOSE)
         access = self._health.access
-        learn = {Kind.CLOSE: access.take_closing, Kind.READ: access.take_reading, Kind.PROBE: access.take_probe}
-        if stop is None and step.kind in learn:
-            stop = learn[step.kind](answer)
+        if stop is None:
+            match step.kind:
+                case Kind.CLOSE:
+                    stop = access.take_closing(answer)
+                case Kind.READ:
+                    stop = access.take_reading(answer)
+                case Kind.PROBE:
+                    stop = access.take_probe(answer)
         if stop is not None:
             self.stop(stop.reason, stop.retry_after)
         elif access.proven and self._held:

@@ -20,6 +20,9 @@ class Kind(Enum):
     PROBE = "probe"
     """A cheap call that works for every good key on a good host."""
 
+    # A member is equal to itself alone. Enum's own is computed in Python, and steps are keys of what is in flight.
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
