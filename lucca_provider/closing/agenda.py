@@ -29,8 +29,10 @@ class Agenda:
         """Unread, and the list may tell: in the order asked for."""
         self.intended: set[int] = set()
         """Open, with an intent that was written and not used."""
-        self.has_expired = False
-        """Whether readings became too old, and nothing was decided since: then the worker is not left again."""
+        self.expiries = 0
+        """How often readings became too old since a purchase was decided: if ever, the worker is not left again."""
+        self._was_late = False
+        """Whether readings became too old in this stay."""
         self._known: dict[int, Purchase] = {}
         """What is known, where that is anything."""
         self._single: deque[int] = deque()
@@ -119,7 +121,7 @@ class Agenda:
         self.unlisted.pop(purchase_id, None)
         self._open.pop(purchase_id, None)
         self.intended.discard(purchase_id)
-        self.has_expired = False
+        self.expiries = 0
 
     def read_singly(self) -> None:
         """Read the unlisted ones one by one."""
@@ -151,8 +153,15 @@ class Agenda:
             self._known[purchase_id] = replace(self[purchase_id], read_at=None)
             self.intended.discard(purchase_id)
             self.unlisted[purchase_id] = None
-            expired = self.has_expired = True
+            expired = True
+        self.expiries += expired
+        self._was_late |= expired
         return expired
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether what is open is to be closed before more is read, since readings became too old in this stay."""
+        return self._was_late and bool(self._open)
 
     def next(self, now: float) -> tuple[Step, float] | None:
         """
@@ -165,7 +174,7 @@ class Agenda:
             return self._step(self._next_open(), now), now
         if self._waiting and self._waiting[0][0] <= now:
             return self._step(self._waiting[0][2], now), now
-        if self._single and len(self._open) < GROUP:
+        if self._single and len(self._open) < GROUP and not self.is_pressed:
             return self._step(self._single[0], now), now
         if self._open:
             return self._step(self._next_open(), now), now

@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 BURST_SPREAD = 1 / 6
 """Share of the window that a burst may take, see :meth:`Window.burst_at`."""
+MAX_EXPIRIES = 3
+"""Times that readings may become too old without any purchase being decided. Then no closing can be in time."""
 MAX_WAIT_SIZE = 45_000
 """Characters of JSON that a wait may need: some of Airflow's databases hold 64 KB for it."""
 
@@ -191,7 +193,7 @@ class ClosingRun:
         :param now: the present moment
         :return: what the deferral's event must bring along, as JSON; ``None`` if the wait has to be made in the worker
         """
-        if self._agenda.has_expired:
+        if self._agenda.expiries:
             # Readings became too old in the last wait already: a busy queue must not make that go on for ever.
             return None
         wait, attempt = self._snapshot(now), self._journal.attempt
@@ -321,9 +323,12 @@ class ClosingRun:
             is_asked = any(step.kind is Kind.PROBE for step in self._in_flight)
             return None if is_asked else (Step(Kind.PROBE), now)
         expired, resumed = self._agenda.expire(now), self._agenda.resume()
+        if self._agenda.expiries >= MAX_EXPIRIES:
+            self.stop("the rate limit leaves no time to close a purchase within ten minutes of reading its state")
+            return None
         if expired or resumed:
             self._listing.begin_anew()
-        if self._agenda.unlisted:
+        if self._agenda.unlisted and not self._agenda.is_pressed:
             # A page is asked for alone: what it tells is then newer than anything else that is known.
             if self._in_flight:
                 return None

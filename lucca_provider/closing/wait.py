@@ -7,7 +7,7 @@ written as the journal's last record, or into the deferral's event where there i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -93,13 +93,13 @@ class Wait:
         if carried is None or not _is_sane(carried):
             return None
         try:
-            at = float(carried["at"])
+            at = _number(carried["at"])
             return cls(
                 at=now,
-                settled_at=_settled_at(float(carried["settled_at"]), at, now),
-                window=[min(float(moment), now) for moment in carried["window"]],
-                health=Health.restore(carried["health"], now),
-                reader=None if carried["list"] is None else ListReader.restore(PURCHASES, carried["list"]),
+                settled_at=_settled_at(_number(carried["settled_at"]), at, now),
+                window=[min(_number(moment), now) for moment in carried["window"]],
+                health=Health.restore([*map(_number, carried["health"])], now),
+                reader=_reader(carried["list"]),
                 singly=bool(carried["singly"]),
                 later=bool(carried["later"]),
                 purchases=_asked_for(_purchases(carried, at, now), asked),
@@ -117,7 +117,7 @@ def _asked_for(known: Iterable[tuple[int, Known]], asked: Collection[int]) -> di
 def _purchases(carried: Mapping[str, Any], at: float, now: float) -> Iterator[tuple[int, Purchase]]:
     for read_at, ready_at, ids in carried["open"]:
         for each in ids:
-            yield each, Purchase(read_at=min(float(read_at), now), ready_at=min(float(ready_at), now))
+            yield each, Purchase(read_at=min(_number(read_at), now), ready_at=min(_number(ready_at), now))
     for purchase_id, *fields in carried["others"]:
         yield purchase_id, _purchase(fields, at, now)
 
@@ -126,6 +126,14 @@ def _unresolved(carried: Mapping[str, Any]) -> Iterator[tuple[int, Decision]]:
     for reason, ids in carried["unresolved"]:
         for each in ids:
             yield each, Decision(Outcome.UNRESOLVED, detail=str(reason))
+
+
+def _reader(carried: Sequence[object] | None) -> ListReader | None:
+    if carried is None:
+        return None
+    page, pages, count, *others = carried
+    numbers = [_number(pages), None if count is None else _number(count), *map(_number, others)]
+    return ListReader.restore(PURCHASES, [page, *numbers])
 
 
 def _fields(known: Purchase) -> list[Any]:
@@ -137,13 +145,20 @@ def _fields(known: Purchase) -> list[Any]:
 def _purchase(fields: list[Any], at: float, now: float) -> Purchase:
     read_at, ready_at, sends, reads, maybe, words = fields
     return Purchase(
-        read_at=None if read_at is None else min(float(read_at), now),
-        ready_at=_settled_at(float(ready_at), at, now) if maybe else min(float(ready_at), now + backoff(MAX_READS)),
-        sends=min(int(sends), MAX_SENDS),
-        reads=min(int(reads), MAX_READS),
+        read_at=None if read_at is None else min(_number(read_at), now),
+        ready_at=_settled_at(_number(ready_at), at, now) if maybe else min(_number(ready_at), now + backoff(MAX_READS)),
+        sends=min(int(_number(sends)), MAX_SENDS),
+        reads=min(int(_number(reads)), MAX_READS),
         maybe=bool(maybe),
         refusal=None if words is None else _refusal(*words),
     )
+
+
+def _number(value: object) -> float:
+    """Return a number as it was written: text is none, also where Python could make one of it."""
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
 
 
 def _settled_at(moment: float, at: float, now: float) -> float:

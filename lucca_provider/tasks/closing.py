@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from airflow.providers.common.compat.sdk import (
@@ -143,7 +144,9 @@ def count_outcome(environment: str, purchase_id: int, outcome: Outcome) -> None:
     Stats.incr("lucca.purchases", tags={"outcome": outcome.value, "environment": environment})
 
 
-def push_not_begun(task: BaseOperator, context: Context, purchase_ids: Sequence[int], error: Exception) -> None:
+def push_not_begun(
+    task: BaseOperator, context: Context, purchase_ids: Sequence[int], error: BaseException, environment: str
+) -> None:
     """
     Push the report of a task that could not begin: there is nothing to close, or its connection cannot be used.
 
@@ -151,12 +154,13 @@ def push_not_begun(task: BaseOperator, context: Context, purchase_ids: Sequence[
     :param context: Airflow's context
     :param purchase_ids: what it was to close
     :param error: why it could not
+    :param environment: of the tenant, for the metrics
     """
     store = context.get("task_state_store") if getattr(task, "durable", False) else None
     attempt = Attempt(number=context["ti"].try_number, max_tries=0, first=False)
     kept = None if store is None else TaskStateStore(store)
     journal = Journal(attempt, new_id=lambda: "unstarted", store=kept, name="lucca_unstarted")
-    run = ClosingRun(purchase_ids, journal=journal, window=Window(1))
+    run = ClosingRun(purchase_ids, journal=journal, window=Window(1), on_outcome=partial(count_outcome, environment))
     # Of other errors it is not known what their text holds.
     told = isinstance(error, (AirflowFailException, AirflowNotFoundException, AirflowSkipException))
     if purchase_ids:

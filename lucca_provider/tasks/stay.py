@@ -72,6 +72,8 @@ class Stay:
             raise LuccaUnresolvedError(f"The trigger came back with {str(event)[:200]!r}. Nothing more was sent.")
         try:
             carried = unpack(event["progress"])
+            if "tenant" not in carried:
+                raise ValueError("no event of this provider")
         except (KeyError, ValueError) as error:
             raise LuccaUnresolvedError(
                 f"What the trigger came back with cannot be read ({type(error).__name__}). Nothing more was sent."
@@ -86,16 +88,18 @@ class Stay:
 
     def _close(self, event: Mapping[str, Any] | None) -> Report:
         arguments = read_closing(self._task, self._context)
+        environment = "unknown"
         try:
             hook = connect(self._task.lucca_conn_id)
+            environment = hook.environment
             push_link(self._context, hook)
             if not arguments.purchase_ids:
                 raise AirflowSkipException("There are no purchases to close.")
             run = self._begin(hook, arguments, event)
-        except Exception as error:
+        except BaseException as error:
             # After a wait there is a report that says more.
             if event is None:
-                push_not_begun(self._task, self._context, arguments.purchase_ids, error)
+                push_not_begun(self._task, self._context, arguments.purchase_ids, error, environment)
             raise
         driver = self._driver = Driver(
             run,
@@ -110,14 +114,15 @@ class Stay:
                 if packed := self._pack(run.leave(driver.now()), hook.base_url):
                     break
                 driver.stay()
+            report = run.end() if moment is None else run.report()
+            if moment is not None:
+                # Should Airflow end the task while it waits, this is what the next one gets.
+                self._push_report(run, report)
         except BaseException:
+            # An interruption comes at any line, and what was closed is told all the same.
             self._push_report(run, run.end())
             raise
-        if moment is None:
-            return self._finish(run)
-        # Should Airflow end the task while it waits, this is what the next one gets.
-        self._push_report(run, run.report())
-        return self._leave_until(moment, packed, run)
+        return self._finish(run, report) if moment is None else self._leave_until(moment, packed, run)
 
     def _pack(self, carried: Mapping[str, Any] | None, tenant: str) -> str:
         """Return what a deferral brings along; nothing if it is more than Airflow's database holds."""
@@ -132,8 +137,10 @@ class Stay:
             push_sent(self._task, self._context, hook.base_url, arguments)
             self._task.log.info(say_start(arguments.purchase_ids, hook.tenant))
         elif event.get("tenant") != hook.base_url:
-            raise LuccaUnresolvedError(
-                "While this task waited, its connection was changed to another tenant. Nothing more was sent."
+            # A retry would close purchases there that were meant for the first one.
+            raise AirflowFailException(
+                "While this task waited, its connection was changed to another tenant. Nothing more was sent. Change "
+                "it back, or clear this task to close these purchases at the new one."
             )
         journal = open_journal(
             self._context,
@@ -164,8 +171,7 @@ class Stay:
             # A newer try's report may be there, and Airflow would let this one take its place.
             self._task.log.error("The journal could not be written, so the report is only logged: %s", report)
 
-    def _finish(self, run: ClosingRun) -> Report:
-        report = run.end()
+    def _finish(self, run: ClosingRun, report: Report) -> Report:
         self._task.log.info("Report: %s.", say_counts(report))
         if not run.is_kept:
             self._push_report(run, report)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lucca_provider.closing import Attempt, ClosingRun, Decision, Journal, Kind, Outcome, Pause, ReplacedError, Step
 from lucca_provider.exceptions import (
@@ -173,6 +175,16 @@ def test_a_closing_without_effect_is_not_taken_for_what_somebody_else_did_later(
     assert ended(run)["already_closed"] == [7]
 
 
+def test_nor_does_the_next_try_take_it_for_its_own():
+    store = MemoryStore()
+    run = new_run(7, journal=store.open())
+    take(run, (read(7), "Ongoing"), (close(7), IN_DOUBT), (read(7), "Ongoing"))
+    ended_early(run)
+    again = new_run(7, journal=store.open(2))
+    take(again, (read(7), "Closed"), at=T + 60)
+    assert ended(again, T + 60)["already_closed"] == [7]
+
+
 @pytest.mark.parametrize("exchanges", [[(close(7), LuccaAccessError("401"))], [(close(7), IN_DOUBT), (read(7), None)]])
 def test_what_is_unresolved_is_told_and_leaves_the_intent_in_the_journal_for_the_next_try(exchanges):
     told: list[tuple[int, Outcome]] = []
@@ -242,6 +254,56 @@ def test_many_readings_that_became_too_old_are_made_anew_through_the_list():
     take(run, (LIST, page(*range(1, 10), closed=(1, 2))), (close(3), None), at=T + 601)
     report = ended_early(run)
     assert (report["closed"], report["already_closed"]) == ([1, 3], [2])
+
+
+def test_when_readings_become_too_old_what_is_open_is_closed_before_more_is_read():
+    run = new_run(*range(1, 10))
+    take(run, (LIST, page()), *((read(each), "Ongoing") for each in range(1, 9)))
+    assert run.next(T + 601) == LIST
+    run.answered(LIST, page(), T + 601)
+    take(run, (read(9), "Ongoing"), (close(9), None), (read(1), "Ongoing"), (close(1), None), at=T + 601)
+
+
+@given(
+    seconds=st.integers(0, 900),
+    count=st.integers(1, 30),
+    is_listed=st.booleans(),
+    throttles=st.integers(0, 8),
+    others=st.integers(0, 4),
+)
+def test_however_slow_a_tenant_is_a_run_ends_and_names_each_purchase(
+    seconds: int, count: int, is_listed: bool, throttles: int, others: int
+) -> None:
+    """Each request is answered only after so many 429, a minute each, and so many seconds."""
+    states = dict.fromkeys(range(1, count + 1), "Ongoing")
+    run, now, requests = new_run(*states), T, 0
+    while (what := run.next(now)) is not None:
+        if isinstance(what, Pause):
+            assert what.until is not None
+            now = what.until
+            continue
+        requests += 1
+        assert requests <= (throttles + 1) * (4 * count + 40), f"no end after {(now - T) / 3600:.1f} hours"
+        if requests % (throttles + 1):
+            run.answered(what, throttled(60.0), now)
+            continue
+        now += seconds
+        answer: Any = None
+        if what.kind is Kind.LIST:
+            # Each page has a few of ours, and there is always another one.
+            shown = list(states)[: others + 1] if others else list(states)
+            answer = page(*shown, closed=tuple(each for each in shown if states[each] == "Closed")) if is_listed else {}
+        elif what.kind is Kind.READ:
+            answer = states[what.purchase_id]
+        elif what.kind is Kind.CLOSE:
+            states[what.purchase_id] = "Closed"
+        run.answered(what, answer, now)
+    report = run.end()
+    closed = [each for each, state in states.items() if state == "Closed"]
+    assert report["closed"] == closed
+    assert ids(report["unresolved"]) == [each for each in states if each not in closed]
+    if seconds + 60 * throttles <= 250:
+        assert not report["unresolved"]
 
 
 def ended_early(run: ClosingRun) -> dict[str, Any]:

@@ -173,12 +173,13 @@ def test_any_nonsense_in_a_record_is_unreadable_or_harmless(name, value):
         assert wait.health.ready_at <= T + MAX_WAIT
 
 
-@pytest.mark.parametrize("value", ["x", None, [], {}, float("nan"), 10**400, -5])
+@pytest.mark.parametrize("value", ["x", "5", "nan", "-500", None, [], {}, float("nan"), 10**400, -5])
 @pytest.mark.parametrize(
     ("name", "path"),
     [
         ("window", [0]),
         ("health", [0]),
+        ("health", [1]),
         ("health", [2]),
         ("list", [1]),
         ("open", [0, 0]),

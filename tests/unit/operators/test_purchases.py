@@ -13,7 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferred,
+)
 
 from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.hooks.lucca import LuccaHook
@@ -252,6 +257,10 @@ def test_requests_and_outcomes_are_counted(lucca, monkeypatch):
         ("lucca.requests", "read"),
         ("lucca.purchases", "already_closed", "other"),
     ]
+    counted.clear()
+    with pytest.raises(AirflowException):
+        run(new_operator(purchase_ids=[1, 2], lucca_conn_id="lucca_nowhere"))
+    assert counted == [("lucca.purchases", "unresolved", "unknown")] * 2
 
 
 @contextlib.contextmanager
@@ -296,6 +305,59 @@ def test_a_kill_stops_sending_and_records_what_was_in_flight(lucca):
         run(operator, ti)
     assert sorted(ti.report["closed"]) == sorted(lucca.closed_ids)
     assert 0 < len(lucca.requests) < 30
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+@pytest.mark.parametrize("method", ["get", "set"])
+def test_an_interruption_while_the_journal_is_read_or_written_is_reported(lucca, method, calls):
+    class TimedOutError(BaseException):
+        """As Airflow's time-out of a task is."""
+
+    class Interrupting(Store):
+        called = 0
+
+        def _count(self, name: str) -> None:
+            self.called += name == method
+            if name == method and self.called == calls:
+                raise TimedOutError
+
+        def get(self, *args: Any) -> Any:
+            self._count("get")
+            return super().get(*args)
+
+        def set(self, key: str, value: Any, **kwargs: Any) -> None:
+            self._count("set")
+            super().set(key, value, **kwargs)
+
+    ti, ids = TaskInstance(), lucca.purchase_ids[:3]
+    store = Interrupting()
+    try:
+        run(new_operator(purchase_ids=ids), ti, task_state_store=store)
+    except TimedOutError:
+        named = [*ti.report["closed"], *(one["id"] for one in ti.report["unresolved"])]
+        assert sorted(named) == sorted(ids)
+        assert sorted(ti.report["closed"]) == sorted(lucca.closed_ids)
+    else:
+        assert store.called < calls
+
+
+def test_an_interruption_before_a_wait_is_reported(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=3&requests_per_minute=3")
+
+    class Interrupted(TaskInstance):
+        is_interrupted = False
+
+        def xcom_push(self, key: str, value: Any) -> None:
+            if key == "return_value" and not self.is_interrupted:
+                self.is_interrupted = True
+                raise KeyboardInterrupt
+            super().xcom_push(key, value)
+
+    ti, ids = Interrupted(), lucca.purchase_ids[:6]
+    with pytest.raises(KeyboardInterrupt):
+        run(new_operator(purchase_ids=ids, deferrable=True), ti)
+    assert sorted(ti.report["closed"]) == sorted(lucca.closed_ids) != []
+    assert len(ti.report["unresolved"]) == 6 - len(lucca.closed_ids)
 
 
 def test_a_kill_before_the_run_does_no_harm():
@@ -351,7 +413,8 @@ def test_a_connection_changed_to_another_tenant_meanwhile_is_told_and_nothing_is
     with Sandbox(purchases=30, states={"closable": 1}, api_key=KEY) as other:
         monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", other.connection_uri)
         store = Store()
-        with pytest.raises(LuccaUnresolvedError, match="changed to another tenant"):
+        # No retry: it would close purchases there that were meant for the first tenant.
+        with pytest.raises(AirflowFailException, match="changed to another tenant"):
             operator.execute_complete({**context, "task_state_store": store}, fire(deferred.value.trigger))
         assert other.requests == []
         # A journal that was begun by now would tell the next try that nothing was sent.
