@@ -128,11 +128,11 @@ def add_purchases(lucca: Sandbox) -> None:
 
 def wait_to_be_asked(home: Path, run: Run, task_id: str) -> None:
     """Wait as a person does, who is slower than Airflow: until its scheduler has heard that a task waits for them."""
-    number = run.wait_for_task(task_id, "deferred", "awaiting_input")["try_number"]
+    number = run.wait_for_task(task_id, "deferred", "awaiting_input", seconds=240)["try_number"]
     log = home / "parts" / "scheduler.log"
     key = rf"task_id='{task_id}', run_id='{re.escape(run.run_id)}', try_number={number}\b"
     heard = re.compile(f"Received executor event .*{key}")
-    wait_until(lambda: heard.search(log.read_text(errors="replace")), f"the scheduler's word on {task_id}", seconds=60)
+    wait_until(lambda: heard.search(log.read_text(errors="replace")), f"the scheduler's word on {task_id}", seconds=120)
 
 
 def answer(home: Path, run: Run, task_id: str, option: str = "Approve") -> None:
@@ -169,7 +169,7 @@ def test_nothing_is_closed_after_a_rejection(airflow: Deployment, serve: Serve, 
     airflow.api.set_variable("lucca_reports", str(tmp_path))
     run = airflow.api.trigger("lucca_close_month_end")
     answer(airflow.home, run, "approve", "Reject")
-    assert run.wait() == "success"
+    assert run.wait(seconds=300) == "success"
     assert [run.task(task_id)["state"] for task_id in ("check_again", "close", "closed")] == ["skipped"] * 3
     reasons = {number: row["Reason"] for number, row in read_report(tmp_path).items()}
     assert reasons.pop(REFUSED).startswith("invoice")
@@ -188,7 +188,7 @@ def test_nothing_is_closed_if_somebody_who_is_not_asked_sets_the_approval_to_suc
     with pytest.raises(RuntimeError, match="403"):
         run.answer("approve")
     run.api.patch(f"{run.path}/taskInstances/approve", {"new_state": "success"})
-    assert run.wait() == "failed"
+    assert run.wait(seconds=300) == "failed"
     states = {task["task_id"]: task["state"] for task in run.tasks()}
     assert (states["approve"], states["check_again"], states["close"]) == ("success", "failed", "upstream_failed")
     assert {row["Outcome"] for row in read_report(tmp_path).values()} == {"left out"}
@@ -196,7 +196,7 @@ def test_nothing_is_closed_if_somebody_who_is_not_asked_sets_the_approval_to_suc
     # What is approved by who is asked, is closed after all.
     run.clear("approve", "check_again", "close", "closed", "report")
     answer(airflow.home, Run(airflow.api, ASSIGNED, run.run_id), "approve")
-    assert run.wait() == "success"
+    assert run.wait(seconds=300) == "success"
     assert_closed_once(lucca, (1, 2, 3, 5, 6))
     assert {row["Approved by"] for row in read_report(tmp_path).values()} == {USER}
 

@@ -255,7 +255,7 @@ def test_a_person_approves_the_month_end_and_gets_a_report_of_it(
     changed, *closed = closable
     lucca.add_document(changed, conformityState="Confirmed", paymentState="Paid", amount=10_000)
     page.get_by_role("button", name="Approve").click()
-    assert run.wait() == "success"
+    assert run.wait(seconds=300) == "success"
     assert_closed_once(lucca, closed)
     assert {closing.comment for closing in lucca.closings} == {
         f"Month-end by Airflow, {run.run_id}, approved by {USER}"
