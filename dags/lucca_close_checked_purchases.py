@@ -2,32 +2,29 @@
 ### Check purchases in Python, close the good ones in Lucca, and report whatever happened
 
 A CSV file, on any storage that Airflow reads, names the purchases with the columns `purchase_id`, `ordered` and
-`invoiced`. Plain Python tells good from bad. The good ones are closed. The last task always runs, and its report names
-every purchase: closed, stopped by the check, refused by Lucca, or unresolved.
+`invoiced`. Plain Python tells good from bad. The good ones are closed. The report is written whatever became of them,
+and names every purchase: refused by Lucca, unresolved, left out by the check, or closed.
 
 | Needs | |
 |---|---|
 | variable `lucca_candidates` | where the file is: `s3://finance/candidates.csv`, `file:///data/candidates.csv` … |
+| variable `lucca_reports` | a folder for the reports: `/data/reports`, `s3://finance/reports` … |
 | connection `lucca_default` | the Lucca tenant |
-
-The report is a teardown: it runs also when the closing has failed, and the run is red nevertheless.
 """
 
 from __future__ import annotations
 
 import csv
-import logging
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pendulum
-from airflow.providers.common.compat.sdk import ObjectStoragePath, dag, task
+from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath, dag, task
+from airflow.providers.standard.operators.empty import EmptyOperator
 
-from lucca_provider.closing import describe_report
 from lucca_provider.operators.purchases import ClosePurchaseOperator
-
-log = logging.getLogger(__name__)
+from lucca_provider.operators.reports import ReportClosingsOperator
 
 
 def find_problem(row: dict[str, str]) -> str | None:
@@ -64,27 +61,15 @@ def lucca_close_checked_purchases() -> None:
         bad: dict[str, str] = {}
         for row in csv.DictReader(ObjectStoragePath(candidates).read_text().splitlines()):
             number = row["purchase_id"].strip()
+            if not number.isdecimal():
+                raise AirflowFailException(f"{number!r} is not the id of a purchase. Nothing is closed.")
             if number in good or number in bad:
                 bad[number] = "it is named twice"
-            elif not number.isdecimal():
-                bad[number] = "that is not the id of a purchase"
             elif problem := find_problem(row):
                 bad[number] = problem
             else:
                 good.append(number)
         return {"good": [number for number in good if number not in bad], "bad": bad}
-
-    @task
-    def report(ti: Any = None) -> dict[str, Any]:
-        """Put the two together; a closing that could not report may have closed some."""
-        stopped = ti.xcom_pull(task_ids="check", key="bad") or {}
-        good = ti.xcom_pull(task_ids="check", key="good") or []
-        closing = ti.xcom_pull(task_ids="close") or {
-            "unresolved": [{"id": number, "reason": "the closing left no report"} for number in good]
-        }
-        words = {number: f"stopped, {problem}" for number, problem in stopped.items()} | describe_report(closing)
-        log.info("%s", "\n".join(f"{number}: {outcome}" for number, outcome in words.items()) or "Nothing to report.")
-        return {"stopped": stopped, **closing}
 
     checked = check("{{ var.value.lucca_candidates }}")
     close = ClosePurchaseOperator(
@@ -94,7 +79,16 @@ def lucca_close_checked_purchases() -> None:
         closing_date="{{ (data_interval_end if dag_run.run_type in ['scheduled', 'backfill'] "
         "else logical_date | default(dag_run.run_after, true)).astimezone(dag.timezone) | ds }}",
     )
-    close >> report().as_teardown()
+    report = ReportClosingsOperator(
+        task_id="report",
+        report=close.output,
+        sent=close.output["sent"],
+        purchase_ids=checked["good"],
+        left_out=checked["bad"],
+        path="{{ var.value.lucca_reports }}/{{ dag.dag_id }}-{{ run_id.replace(':', '-') }}.csv",
+    )
+    # A run's state is that of its last tasks, and before a teardown such as this the closing is none of them.
+    close >> [report.as_teardown(on_failure_fail_dagrun=True), EmptyOperator(task_id="closed")]
     # [END howto_close_checked_purchases]
 
 

@@ -2,12 +2,14 @@
 ### Close only what Lucca and the warehouse agree on, to the cent
 
 The ongoing purchases in Lucca are laid beside the invoices that your own books hold for them. A purchase is closed if
-supplier, currency and amount are the same on both sides. Every difference goes into the report, which always comes.
+supplier, currency and amount are the same on both sides. Every difference goes into the report, which is written
+whatever became of the closing.
 
 | Needs | |
 |---|---|
 | connection `lucca_warehouse` | any database that Airflow has a provider for |
 | table `warehouse_invoices` | a row for each invoice: `purchase_id`, `supplier`, `currency`, `amount` with taxes |
+| variable `lucca_reports` | a folder for the reports: `/data/reports`, `s3://finance/reports` … |
 | connection `lucca_default` | the Lucca tenant |
 
 Lucca publishes that a purchase has a `billedAmount`, but not what that looks like. This example takes the form that
@@ -16,7 +18,6 @@ Lucca publishes for the amounts of an invoice. A purchase without such an amount
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from datetime import timedelta
 from decimal import Decimal
@@ -25,42 +26,30 @@ from typing import Any
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, task
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
 
-from lucca_provider.closing import describe_report
 from lucca_provider.operators.purchases import ClosePurchaseOperator, ListPurchasesOperator
+from lucca_provider.operators.reports import ReportClosingsOperator
+from lucca_provider.reports import read_details
 
 FIELDS = ["supplier.name", "billedAmount.counter.value", "billedAmount.counter.currency"]
-
-log = logging.getLogger(__name__)
-
-
-def read_amount(value: Any) -> Decimal:
-    """Read an amount as the database or Lucca gives it."""
-    amount = Decimal(str(value))
-    if amount != amount.quantize(Decimal("0.01")):
-        raise ValueError(f"{value} is finer than a cent")
-    return amount
 
 
 def find_difference(purchase: dict[str, Any], invoices: list[list[Any]]) -> str | None:
     """Say what a purchase in Lucca and its invoices in the warehouse do not agree on."""
     if not invoices:
         return "not in the warehouse"
-    supplier = purchase["supplier.name"]
-    value, currency = purchase["billedAmount.counter.value"], purchase["billedAmount.counter.currency"]
-    if None in (supplier, value, currency):
-        return "Lucca tells no supplier, no amount or no currency"
-    if {row[1] for row in invoices} != {supplier}:
-        return f"supplier {supplier} in Lucca, {', '.join({str(row[1]) for row in invoices})} in the warehouse"
-    if {row[2] for row in invoices} != {currency}:
-        return f"{currency} in Lucca, {', '.join({str(row[2]) for row in invoices})} in the warehouse"
+    lucca = read_details(purchase)
+    if None in (lucca.supplier, lucca.amount, lucca.currency):
+        return "Lucca shows no supplier, no amount or no currency"
+    for column, in_lucca in ((1, lucca.supplier), (2, lucca.currency)):
+        if {row[column] for row in invoices} != {in_lucca}:
+            return f"{in_lucca} in Lucca, {', '.join({str(row[column]) for row in invoices})} in the warehouse"
     try:
-        in_lucca, in_warehouse = read_amount(value), sum(read_amount(row[3]) for row in invoices)
-    except (ArithmeticError, ValueError):
-        return (
-            f"an amount cannot be read: {value} in Lucca, {', '.join(str(row[3]) for row in invoices)} in the warehouse"
-        )
-    return None if in_lucca == in_warehouse else f"{in_lucca:.2f} in Lucca, {in_warehouse:.2f} in the warehouse"
+        in_warehouse = sum(Decimal(str(row[3])) for row in invoices)
+    except ArithmeticError:
+        return f"an amount cannot be read: {', '.join(str(row[3]) for row in invoices)} in the warehouse"
+    return None if lucca.amount == in_warehouse else f"{lucca.amount} in Lucca, {in_warehouse} in the warehouse"
 
 
 with DAG(
@@ -100,18 +89,6 @@ with DAG(
         differences |= {str(number): "not ongoing in Lucca" for number in by_purchase}
         return {"agreed": agreed, "differences": differences}
 
-    @task
-    def report(ti: Any = None) -> dict[str, Any]:
-        """Put the two together; a closing that could not report may have closed some."""
-        differences = ti.xcom_pull(task_ids="compare", key="differences") or {}
-        agreed = ti.xcom_pull(task_ids="compare", key="agreed") or []
-        closing = ti.xcom_pull(task_ids="close") or {
-            "unresolved": [{"id": number, "reason": "the closing left no report"} for number in agreed]
-        }
-        words = {number: f"not closed, {why}" for number, why in differences.items()} | describe_report(closing)
-        log.info("%s", "\n".join(f"{number}: {outcome}" for number, outcome in words.items()) or "Nothing to report.")
-        return {"differences": differences, **closing}
-
     compared = compare(in_lucca.output, in_warehouse.output)
     close = ClosePurchaseOperator(
         task_id="close",
@@ -120,5 +97,14 @@ with DAG(
         closing_date="{{ (data_interval_end if dag_run.run_type in ['scheduled', 'backfill'] "
         "else logical_date | default(dag_run.run_after, true)).astimezone(dag.timezone) | ds }}",
     )
-    close >> report().as_teardown()
+    report = ReportClosingsOperator(
+        task_id="report",
+        report=close.output,
+        sent=close.output["sent"],
+        purchase_ids=compared["agreed"],
+        left_out=compared["differences"],
+        path="{{ var.value.lucca_reports }}/{{ dag.dag_id }}-{{ run_id.replace(':', '-') }}.csv",
+    )
+    # A run's state is that of its last tasks, and before a teardown such as this the closing is none of them.
+    close >> [report.as_teardown(on_failure_fail_dagrun=True), EmptyOperator(task_id="closed")]
     # [END howto_close_warehouse_matches]

@@ -154,7 +154,7 @@ def wait_until(find: Callable[[], T | None], what: str, *, seconds: float, every
     """
     Wait until something is there, and return it.
 
-    An API server that is away, because a test restarts it, only makes this take longer.
+    An API server that is away, because a test restarts it, or slow, only makes this take longer.
 
     :param find: returns what is waited for, or something false
     :param what: what is waited for, in words
@@ -166,7 +166,7 @@ def wait_until(find: Callable[[], T | None], what: str, *, seconds: float, every
             if found := find():
                 return found
             seen = ""
-        except requests.ConnectionError as error:
+        except (requests.ConnectionError, requests.Timeout) as error:
             seen = f": {error}"
         if time.monotonic() > until:
             raise TimeoutError(f"There was no sign of {what} within {seconds:.0f} s{seen}")

@@ -76,6 +76,7 @@ class Deployment:
     :param parts: what is started, by name and in this order
     :param dags: folders with DAGs
     :param folder: where ``home`` is made, if not where temporary files are
+    :param others: who else may log in, with :data:`PASSWORD` too: name to role
     :ivar home: ``AIRFLOW_HOME``. The parts log into its folder ``parts``, the tasks into ``logs``
     :ivar url: address of the UI and the REST API, where :data:`USER` logs in with :data:`PASSWORD`
     :ivar api: client of the REST API, logged in
@@ -92,11 +93,13 @@ class Deployment:
         parts: Mapping[str, Part] = PARTS,
         dags: Iterable[Path] = (ROOT / "dags",),
         folder: Path | None = None,
+        others: Mapping[str, str] | None = None,
     ) -> None:
         self._overrides = dict(environ or {})
         self._parts = parts
         self._dags = list(dags)
         self._folder = folder
+        self._users = {USER: "admin", **(others or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._sessions: set[int] = set()
 
@@ -192,7 +195,7 @@ class Deployment:
     def _set_up(self) -> None:
         (self.home / "parts").mkdir()
         passwords = self.home / "passwords.json"
-        passwords.write_text(json.dumps({USER: PASSWORD}))
+        passwords.write_text(json.dumps(dict.fromkeys(self._users, PASSWORD)))
         port, worker_logs, trigger_logs = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
         self.api = Api(self.url, user=USER, password=PASSWORD)
@@ -221,7 +224,9 @@ class Deployment:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "4",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(
+                f"{name}:{role}" for name, role in self._users.items()
+            ),
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home / 'airflow.db'}",
             # As soon as there is a DAG, its schedule would start a run, which one begun by hand would have to wait for.

@@ -35,11 +35,13 @@ def main() -> int:
         # Slow enough for people to see the closings come.
         with Sandbox(purchases=0, latency=0.3) as lucca, airflow:
             add_month(lucca, airflow.home)
-            set_up(airflow, lucca)
+            reports = set_up(airflow, lucca)
             print(f"\nAirflow is at        {airflow.url}")
             print(f"the Lucca tenant at  {lucca.url}")
             print(f"Log in to Airflow as {USER} with the password {PASSWORD}")
             print("\nTrigger any of the seven DAGs. Where one asks for ids, take them from the page of the tenant.")
+            print("The month-end waits for you under Required actions, and writes its report to the folder")
+            print(reports)
             say("Ctrl-C ends both, and forgets everything.")
             while True:
                 time.sleep(1)
@@ -75,14 +77,18 @@ def add_month(lucca: Sandbox, folder: Path) -> None:
             database.execute("INSERT INTO warehouse_invoices VALUES (?, ?, ?, ?)", row)
 
 
-def set_up(airflow: Deployment, lucca: Sandbox) -> None:
-    """Give Airflow what the examples need, where people find and can change it."""
+def set_up(airflow: Deployment, lucca: Sandbox) -> Path:
+    """Give Airflow what the examples need, where people find and can change it, and return where the reports go."""
     airflow.api.set_connection("lucca_default", lucca.connection_uri)
     for name in ("validation", "warehouse"):
         database = {"conn_type": "sqlite", "host": str(airflow.home / f"{name}.db")}
         airflow.api.set_connection(f"lucca_{name}", json.dumps(database))
     airflow.api.set_variable("lucca_candidates", f"file://{airflow.home / 'candidates.csv'}")
     airflow.api.set_pool("lucca", 4)
+    reports = airflow.home / "reports"
+    reports.mkdir()
+    airflow.api.set_variable("lucca_reports", str(reports))
+    return reports
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from lucca_provider.checking.check import (
 )
 from lucca_provider.checking.readiness import Finding, Rules, find_readiness
 from lucca_provider.checking.snapshot import (
+    Seen,
     SeenDocument,
     SeenPurchase,
     Snapshot,
@@ -33,6 +34,7 @@ __all__ = [
     "Finding",
     "LeftOut",
     "Rules",
+    "Seen",
     "SeenDocument",
     "SeenPurchase",
     "Snapshot",

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any, TypedDict
 
+from lucca_provider.inputs.approval import read_moment
 from lucca_provider.inputs.errors import InvalidInputError, shown
 from lucca_provider.reading.amounts import read_amount, without_noise
 
-__all__ = ["SeenDocument", "SeenPurchase", "Snapshot", "read_snapshot", "see_purchase", "take_snapshot"]
+__all__ = ["Seen", "SeenDocument", "SeenPurchase", "Snapshot", "read_snapshot", "see_purchase", "take_snapshot"]
 
 _TEXT_LENGTH = 200
 """Characters of a text that are kept: as many as a table shows."""
@@ -25,6 +27,8 @@ class Snapshot(TypedDict):
     """What was read of purchases. A column that Lucca does not tell is ``None``."""
 
     tenant: str
+    taken_at: str
+    """ISO 8601."""
     purchase: list[str]
     """Columns of a purchase; the last one holds its documents."""
     document: list[str]
@@ -75,6 +79,21 @@ class SeenPurchase:
     documents: Mapping[int, SeenDocument]
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    Purchases as they were read.
+
+    :param tenant: whose they are, its address
+    :param taken_at: when they had been read, with a time zone
+    :param purchases: purchase id to what was read
+    """
+
+    tenant: str
+    taken_at: datetime
+    purchases: Mapping[int, SeenPurchase]
+
+
 _PURCHASE = [column.name for column in fields(SeenPurchase)]
 _DOCUMENT = ["id", *(column.name for column in fields(SeenDocument))]
 
@@ -108,27 +127,31 @@ def _see_document(document: Mapping[str, Any]) -> SeenDocument:
     )
 
 
-def take_snapshot(tenant: str, seen: Mapping[int, SeenPurchase]) -> Snapshot:
+def take_snapshot(seen: Seen) -> Snapshot:
     """
     Write a snapshot.
 
-    :param tenant: whose purchases they are, its address
-    :param seen: purchase id to what was read
+    :param seen: what was read
     """
     rows = {
         str(number): [*_values(purchase)[:-1], [[key, *_values(one)] for key, one in purchase.documents.items()]]
-        for number, purchase in seen.items()
+        for number, purchase in seen.purchases.items()
     }
-    return Snapshot(tenant=tenant, purchase=[*_PURCHASE], document=[*_DOCUMENT], purchases=rows)
+    return Snapshot(
+        tenant=seen.tenant,
+        taken_at=seen.taken_at.isoformat(),
+        purchase=[*_PURCHASE],
+        document=[*_DOCUMENT],
+        purchases=rows,
+    )
 
 
-def read_snapshot(value: object, *, name: str) -> tuple[str, Mapping[int, SeenPurchase]]:
+def read_snapshot(value: object, *, name: str) -> Seen:
     """
     Read a snapshot that a task pushed.
 
     :param value: what XCom holds
     :param name: what the argument is called in the error
-    :return: the tenant, and purchase id to what was read
     :raises InvalidInputError: if it has another shape
     """
     advice = "Pass the snapshot of another check as it is, such as check.output['snapshot']."
@@ -139,13 +162,14 @@ def read_snapshot(value: object, *, name: str) -> tuple[str, Mapping[int, SeenPu
             f"{name}: the snapshot has other columns than this version of the provider writes, so nothing can be "
             "compared. Run the check again that took it."
         )
-    rows = value["purchases"]
-    if not isinstance(value["tenant"], str) or not isinstance(rows, Mapping):
+    rows, taken_at = value["purchases"], read_moment(value["taken_at"])
+    if not isinstance(value["tenant"], str) or not isinstance(rows, Mapping) or taken_at is None:
         raise InvalidInputError(f"{name}: {shown(value)} is no snapshot. {advice}")
     try:
-        return value["tenant"], {_number(number): _read_purchase(row) for number, row in rows.items()}
+        purchases = {_number(number): _read_purchase(row) for number, row in rows.items()}
     except ValueError as error:
         raise InvalidInputError(f"{name}: the snapshot holds {error}. {advice}") from None
+    return Seen(value["tenant"], taken_at, purchases)
 
 
 def _read_purchase(row: object) -> SeenPurchase:

@@ -1,5 +1,9 @@
-"""What users hand over, read strictly: purchase ids in the shapes XCom has, the day of a closing, a comment, states."""
+"""
+What users hand over, read strictly: purchase ids in the shapes XCom has, the day of a closing, a comment, states, and
+what a person answered.
+"""
 
+from lucca_provider.inputs.approval import Answer, parse_answer
 from lucca_provider.inputs.closing_date import parse_closing_date
 from lucca_provider.inputs.comment import parse_comment
 from lucca_provider.inputs.errors import InvalidInputError
@@ -8,7 +12,9 @@ from lucca_provider.inputs.states import parse_states
 
 __all__ = [
     "MAX_PURCHASE_ID",
+    "Answer",
     "InvalidInputError",
+    "parse_answer",
     "parse_closing_date",
     "parse_comment",
     "parse_purchase_ids",

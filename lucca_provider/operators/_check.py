@@ -46,6 +46,9 @@ class CheckPurchasesOperator(BaseOperator):
         purchase of whose amount they account for a part only is ``unknown``. (templated)
     :param unchanged_since: the ``snapshot`` that another check pushed: a purchase that is not as it was then, or is not
         in it, is ``blocked``. (templated)
+    :param approved_by: the output of an ``ApprovalOperator``. Unless it says *Approve*, and who gave it, the task fails
+        before anything is sent, and no purchase is ``closable``: a task that was set to success by hand says neither.
+        The name is pushed as ``approved_by``. Needs version 1.8 of the provider *standard*. (templated)
     :param exclude: purchases to leave out, in the shapes of ``purchase_ids``. (templated)
     :param document_dates: first and last day: a purchase without a document that is dated from the one to the other
         is left out. (templated)
@@ -55,8 +58,8 @@ class CheckPurchasesOperator(BaseOperator):
     :param cancelled_states: ``conformityState`` or ``paymentState`` of a document that counts as cancelled
     :param closable_states: ``state`` of a purchase that may be closed
     :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
-    :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent; with
-        ``on_blocked="fail"`` if a purchase is blocked
+    :raises AirflowFailException: for arguments or a connection that cannot be used, and without the approval that
+        ``approved_by`` asks for, before anything is sent; with ``on_blocked="fail"`` if a purchase is blocked
     :raises LuccaUnresolvedError: with ``on_blocked="fail"`` if none is blocked and some are unknown; a retry may know
     :raises AirflowSkipException: if there is nothing to check; with ``on_blocked="skip"`` if nothing can be closed and
         not all are closed already
@@ -67,6 +70,7 @@ class CheckPurchasesOperator(BaseOperator):
         "purchase_ids",
         "documents_since",
         "unchanged_since",
+        "approved_by",
         "exclude",
         "document_dates",
         "closing_date",
@@ -82,6 +86,7 @@ class CheckPurchasesOperator(BaseOperator):
         on_blocked: str = "fail",
         documents_since: datetime.date | str | None = None,
         unchanged_since: object | XComArg | None = None,
+        approved_by: object | XComArg | None = None,
         exclude: object | XComArg = (),
         document_dates: Sequence[datetime.date | str] | XComArg | None = None,
         closing_date: datetime.date | str | None = None,
@@ -98,6 +103,7 @@ class CheckPurchasesOperator(BaseOperator):
         self.on_blocked = on_blocked
         self.documents_since = documents_since
         self.unchanged_since = unchanged_since
+        self.approved_by = approved_by
         self.exclude = exclude
         self.document_dates = document_dates
         self.closing_date = closing_date
@@ -105,6 +111,7 @@ class CheckPurchasesOperator(BaseOperator):
             "purchase_ids": purchase_ids,
             "documents_since": documents_since,
             "unchanged_since": unchanged_since,
+            "approved_by": approved_by,
             "exclude": exclude,
             "document_dates": document_dates,
             "closing_date": closing_date,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -67,11 +67,10 @@ class ListPurchasesOperator(BaseOperator):
     def execute(self, context: Context) -> list[Any]:
         """List the purchases."""
         # Not needed to read a DAG file, which happens far more often.
-        from lucca_provider.inputs import InvalidInputError
         from lucca_provider.reading.selection import SelectionError, read_selection, select
-        from lucca_provider.tasks.common import connect, push_value
+        from lucca_provider.tasks.common import connect, push_value, without_retry
 
-        try:
+        with without_retry(SelectionError):
             selection = read_selection(
                 states=self.states,
                 filters=self.filters,
@@ -80,7 +79,5 @@ class ListPurchasesOperator(BaseOperator):
                 max_bytes=self.max_bytes,
             )
             chosen = select(selection, connect(self.lucca_conn_id).list_purchases(self.query))
-        except (InvalidInputError, SelectionError) as error:
-            raise AirflowFailException(str(error)) from error
         push_value(self, context, "ids", [one["id"] if isinstance(one, dict) else one for one in chosen])
         return chosen

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator
 
-from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
-from lucca_provider.inputs import InvalidInputError
 from lucca_provider.links.lucca import LuccaInvoicesLink
-from lucca_provider.reading.purchases import read_back
-from lucca_provider.reports import Head, Table, to_markdown
-from lucca_provider.reports.markdown import MAX_BODY_BYTES
-from lucca_provider.reports.readback import count_groups, say_unconfirmed
-from lucca_provider.tasks.common import connect, push_link, push_result, say_listed
-from lucca_provider.tasks.reporting import Arguments, Files, Result, read_reporting, write_files
 
 if TYPE_CHECKING:
     import os
@@ -24,7 +15,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context, XComArg
 
-    from lucca_provider.hooks.lucca import LuccaHook
+    from lucca_provider.tasks.reporting import Result
 
 __all__ = ["ReportClosingsOperator"]
 
@@ -55,7 +46,8 @@ class ReportClosingsOperator(BaseOperator):
     :param sent: what the closing sent, ``close.output["sent"]``: tenant, comment and date. (templated)
     :param left_out: what was not to be closed, and why: what a check pushed, ids to reasons, ids alone, or a list of
         these. (templated)
-    :param approved_by: who approved: a name, or the output of an ``ApprovalOperator``. (templated)
+    :param approved_by: who approved: a name, or the output of an ``ApprovalOperator``; if that is empty, what has no
+        report of its closing is said to be not approved. (templated)
     :param csv_style: of ``.csv`` files: ``fr`` (semicolon, decimal comma) or ``en`` (comma, point)
     :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
     :raises AirflowFailException: for arguments or a connection that cannot be used, and for a connection to another
@@ -98,71 +90,13 @@ class ReportClosingsOperator(BaseOperator):
         self.sent = sent
         self.left_out = left_out
         self.approved_by = approved_by
+        self.unrendered = {"approved_by": approved_by}
         self.csv_style = csv_style
         self.lucca_conn_id = lucca_conn_id
 
     def execute(self, context: Context) -> Result:
         """Read back, and write the files."""
-        arguments = read_reporting(self)
-        account = arguments.account
-        hook = connect(self.lucca_conn_id)
-        try:
-            account.assert_tenant(hook.base_url)
-        except InvalidInputError as error:
-            raise AirflowFailException(str(error)) from None
-        push_link(context, hook)
-        head = _build_head(context, hook)
-        self.log.info("Reading back %s purchases at %s.", len(account.purchase_ids), hook.base_url)
-        read = read_back(account.purchase_ids, hook, closed=account.closed)
-        table = account.table(head, read)
-        self.log.info("Read back: %s", table.summary)
-        return self._hand_over(context, table, arguments, read.error)
+        # Not needed to read a DAG file, which happens far more often.
+        from lucca_provider.tasks.report import report
 
-    def _hand_over(self, context: Context, table: Table, arguments: Arguments, error: LuccaError | None) -> Result:
-        # Before the files, so that it is there whatever becomes of them.
-        self._push_markdown(context, table, arguments)
-        files = write_files(table, arguments)
-        result = Result(counts=count_groups(table), paths=list(files.sha256), sha256=dict(files.sha256))
-        try:
-            _raise_problems(table, files, error)
-        except Exception:
-            push_result(self, context, result)
-            raise
-        return result
-
-    def _push_markdown(self, context: Context, table: Table, arguments: Arguments) -> None:
-        if self.do_xcom_push:
-            text = to_markdown(table, max_bytes=MAX_BODY_BYTES, link=", ".join(arguments.paths))
-            context["ti"].xcom_push(key="markdown", value=text)
-
-
-def _build_head(context: Context, hook: LuccaHook) -> Head:
-    ti: Any = context["ti"]
-    return Head(
-        tenant=hook.base_url,
-        environment=hook.environment,
-        dag_id=ti.dag_id,
-        run_id=ti.run_id,
-        task_id=ti.task_id,
-        map_index=ti.map_index if ti.map_index >= 0 else None,
-        read_back_at=datetime.now(timezone.utc),
-    )
-
-
-def _raise_problems(table: Table, files: Files, error: LuccaError | None) -> None:
-    """Raise what is worst of all that went wrong, and name the rest."""
-    unconfirmed = say_unconfirmed(table)
-    if unconfirmed:
-        message = (
-            f"{len(unconfirmed)} purchases were reported as closed, but Lucca does not confirm it. A retry reads their "
-            "state again."
-        )
-        raise LuccaUnresolvedError(
-            say_listed(message, [*files.problems, *unconfirmed]), retry_after=error.retry_after if error else None
-        ) from error
-    if error is not None:
-        raise error
-    if files.problems:
-        message = "Not all files could be written. What was read back is in this task's XComs; a retry reads again."
-        message = say_listed(message, files.problems)
-        raise AirflowException(message) if files.can_be_retried else AirflowFailException(message)
+        return report(self, context)

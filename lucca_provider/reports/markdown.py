@@ -17,6 +17,8 @@ MIN_BODY_BYTES = 16_000
 """What a body without a table takes at most."""
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>&~|$])")
+_AUTOLINK = re.compile(r"(?:https?|ftp):(?=//)|www(?=\.)|(?=@)", re.IGNORECASE)
+"""Where renderers of GFM begin a link of their own accord. A backslash does not keep all of them from it."""
 _LINK_LENGTH = 1_000
 _FACT_LENGTH = 250
 """As long as the longest id that Airflow has: a file tells its run by it."""
@@ -39,7 +41,12 @@ def to_markdown(table: Table, *, max_bytes: int | None = None, link: str | None 
 
 
 def approval_body(
-    table: Table, *, link: str | None = None, exclude_param: str | None = None, max_bytes: int = MAX_BODY_BYTES
+    table: Table,
+    *,
+    link: str | None = None,
+    exclude_param: str | None = None,
+    document_dates: tuple[str, str] | None = None,
+    max_bytes: int = MAX_BODY_BYTES,
 ) -> str:
     """
     Write what a person approves: what *Approve* and *Reject* do, and the table.
@@ -49,12 +56,14 @@ def approval_body(
     :param table: a check
     :param link: where the whole table is to be read: an address, or words such as a file's path
     :param exclude_param: the parameter of the DAG run that takes ids to leave out, if there is one
+    :param document_dates: first and last day, ``YYYY-MM-DD``, if purchases without a document of these days were left
+        out
     :param max_bytes: size of the body in UTF-8 above which it has no table
     :raises ValueError: if ``max_bytes`` is too small even for a body without a table
     """
     if max_bytes < MIN_BODY_BYTES:
         raise ValueError(f"max_bytes: {max_bytes!r} is below {MIN_BODY_BYTES}, what a body without a table may take.")
-    head = [*_choices(table, exclude_param), *_counts(table), _facts(table)]
+    head = [*_choices(table, exclude_param, document_dates), *_counts(table), _facts(table)]
     body = _joined([*head, *_tables(table)])
     if len(body.encode()) <= max_bytes:
         return body
@@ -62,7 +71,7 @@ def approval_body(
     return _joined([*head, _elsewhere(table, where)])
 
 
-def _choices(table: Table, exclude_param: str | None) -> Iterator[str]:
+def _choices(table: Table, exclude_param: str | None, document_dates: tuple[str, str] | None) -> Iterator[str]:
     ready = table.section(Group.READY)
     at = f" at {_cell(table.head.tenant)}" if table.head.tenant else ""
     kind = f" ({_cell(table.head.environment)})" if table.head.environment else ""
@@ -74,12 +83,18 @@ def _choices(table: Table, exclude_param: str | None) -> Iterator[str]:
         if day
         else "No closing date is known here: the check was not told of one."
     )
+    month = (
+        "Only purchases with a document dated {} to {} are listed as ready.".format(*map(_cell, document_dates))
+        if document_dates
+        else "Purchases are listed whatever their month: Lucca documents no date of a purchase."
+    )
     yield "\n".join(
         [
             f"- *Approve* closes all purchases under “{ready.group.heading}”. A closing cannot be undone.",
             "- *Reject* closes none.",
             f"- Nothing can be left out here. To leave some out, reject, and start a new run {how}.",
             f"- {date}",
+            f"- {month}",
         ]
     )
 
@@ -133,14 +148,23 @@ def _cells(row: Row) -> Sequence[str]:
 def _table(names: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> str:
     """Write a table, whose cells are any text."""
     rule = "|".join("--:" if column in right else "---" for column in range(len(names)))
-    lines = [" | ".join(_cell(cell, REASON_LENGTH) for cell in row) for row in (names, *rows)]
+    lines = [" | ".join(_cell(cell, REASON_LENGTH, with_links=False) for cell in row) for row in (names, *rows)]
     lines = [f"| {line} |" for line in lines]
     return "\n".join([lines[0], f"|{rule}|", *lines[1:]])
 
 
-def _cell(text: str, length: int = 200) -> str:
-    """Write any text so that it is shown as it is, and stays within its cell."""
-    return _SPECIAL.sub(r"\\\1", one_line(text, length))
+def _cell(text: str, length: int = 200, *, with_links: bool = True) -> str:
+    """
+    Write any text so that it is shown as it is, and stays within its cell.
+
+    :param text: any text
+    :param length: characters that are shown
+    :param with_links: whether an address may become a link. One in a title could be taken for Lucca's
+    """
+    line = one_line(text, length)
+    if not with_links:
+        line = _AUTOLINK.sub("\\g<0>\N{WORD JOINER}", line)
+    return _SPECIAL.sub(r"\\\1", line)
 
 
 def _joined(parts: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lucca_provider.inputs import InvalidInputError, parse_purchase_ids
+from lucca_provider.inputs import InvalidInputError, parse_answer, parse_purchase_ids
 from lucca_provider.inputs.errors import shown
 from lucca_provider.inputs.text import read_value
 from lucca_provider.reading.purchases import ReadBack
@@ -94,6 +94,7 @@ def read_account(
     sent: object = None,
     left_out: object = None,
     approved: object = None,
+    asked: bool = False,
 ) -> Account:
     """
     Read what other tasks pushed, strictly. Each may be text that a template made of it.
@@ -103,22 +104,23 @@ def read_account(
     :param sent: what the closing pushes as ``sent``, with ``tenant``, ``comment`` and ``closing_date``
     :param left_out: what was not to be closed: what a check pushed, ids to reasons, ids alone, or a list of these
     :param approved: who approved, or what ``ApprovalOperator`` returned
+    :param asked: whether a person was asked, so that ``approved=None`` says that nobody answered
     :raises InvalidInputError: naming the argument and what is wrong with it; also if there is nothing to report
     """
     told = _read(report, "report")
     expected = [] if purchase_ids is None else parse_purchase_ids(purchase_ids)
     others = _read_left_out(left_out)
-    name, rejected = _read_approval(approved)
+    name, objection = _read_approval(approved, asked=asked)
     reason = _NOT_ASKED
     if told is None:
         if purchase_ids is None and not others:
             raise InvalidInputError("report: there is none, and no purchase_ids say what it should name.")
-        told = _no_report([] if rejected else set(expected).difference(others))
-        reason = f"not approved: rejected by {name or 'a person'}"
+        told = _no_report([] if objection else set(expected).difference(others))
+        reason = f"not approved: {objection}"
     _assert_whole(told)
     named = {*_ids_of(told), *others}
     others |= {number: reason for number in expected if number not in named}
-    return Account(told, others, approved_by=None if rejected else name, **_read_sent(_read(sent, "sent")))
+    return Account(told, others, approved_by=name, **_read_sent(_read(sent, "sent")))
 
 
 def say_unconfirmed(table: Table) -> Sequence[str]:
@@ -205,15 +207,18 @@ def _reasons(value: Mapping[Any, Any]) -> dict[int, str]:
     return {parse_purchase_ids([key], name="left_out")[0]: reason for key, reason in value.items()}
 
 
-def _read_approval(approved: object) -> tuple[str | None, bool]:
-    """Return who answered, and whether the answer was no."""
-    if approved is None:
-        return None, False
+def _read_approval(approved: object, *, asked: bool) -> tuple[str | None, str | None]:
+    """Return who approved, and why nothing was to be closed, if somebody was asked and did not approve."""
     if isinstance(approved, str) and not approved.lstrip().startswith("{"):
         name = approved.strip()
-        return (None if name in ("", "None") else name), False
-    if not isinstance(approved, Mapping) or not isinstance(approved.get("chosen_options"), (list, tuple)):
-        raise InvalidInputError(f"approved_by: {shown(approved)} is neither a name nor the output of an approval.")
-    user = approved.get("responded_by_user")
-    known = (user.get("name") or user.get("id")) if isinstance(user, Mapping) else None
-    return (str(known) if known else None), "Approve" not in approved["chosen_options"]
+        if name not in ("", "None"):
+            return name, None
+        approved = None
+    if approved is None and not asked:
+        return None, None
+    answer = parse_answer(approved, name="approved_by")
+    if not answer.chosen:
+        # Airflow's ApprovalOperator skips what follows a rejection by an exception, and so returns nothing.
+        return None, "rejected, or nobody answered"
+    # An approval that does not say by whom may have started the closing: what became of that is not known.
+    return (answer.given_by, None) if answer.is_yes else (None, answer.objection)

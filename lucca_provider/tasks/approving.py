@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from lucca_provider.checking import Conditions, Examination, read_snapshot, take_snapshot
-from lucca_provider.inputs import InvalidInputError
-from lucca_provider.reports import Head, approval_body, check_table, read_details, to_markdown
+from lucca_provider.checking import Conditions, Examination, Seen, read_snapshot, take_snapshot
+from lucca_provider.inputs import Answer
+from lucca_provider.reports import approval_body, check_table, read_details, to_markdown
 from lucca_provider.tasks.arguments import (
+    read_answer,
     read_day,
     read_days,
     read_param_name,
     read_purchase_ids,
     read_pushed,
 )
-from lucca_provider.tasks.common import push_value
+from lucca_provider.tasks.common import build_head, push_value, without_retry
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -34,15 +35,27 @@ class ApprovalArguments:
     The arguments of a check that the sensor does not have, read.
 
     :param conditions: what is left out, and what was approved
-    :param approved_at: the tenant of what was approved; ``None`` if nothing is compared
+    :param seen: what was approved; ``None`` if nothing is compared
     :param closing_date: that the closing is going to send, ``YYYY-MM-DD``
     :param exclude_param: the parameter of the DAG run that takes ids to leave out
+    :param answer: to the question whether to close; ``None`` if nobody was to be asked
     """
 
     conditions: Conditions
-    approved_at: str | None
+    seen: Seen | None
     closing_date: str | None
     exclude_param: str | None
+    answer: Answer | None
+
+    @property
+    def objection(self) -> str | None:
+        """Why nothing may be closed, in words; ``None`` if somebody approved, or nobody was to be asked."""
+        if self.answer is None:
+            return None
+        # Somebody has cleared the check, and not what follows it.
+        if self.seen and self.answer.given_at and self.answer.given_at < self.seen.taken_at:
+            return "the check ran again after the approval, so nobody was shown what it found"
+        return self.answer.objection
 
     def refuse_other_tenant(self, tenant: str) -> None:
         """
@@ -51,9 +64,9 @@ class ApprovalArguments:
         :param tenant: that is checked
         :raises AirflowFailException: naming both
         """
-        if self.approved_at not in (None, tenant):
+        if self.seen is not None and self.seen.tenant != tenant:
             raise AirflowFailException(
-                f"unchanged_since: the snapshot is of {self.approved_at}, but the connection leads to {tenant}. "
+                f"unchanged_since: the snapshot is of {self.seen.tenant}, but the connection leads to {tenant}. "
                 "Pass the snapshot of a check of the same tenant. Nothing was sent."
             )
 
@@ -65,18 +78,18 @@ def read_approval_arguments(task: Any) -> ApprovalArguments:
     :param task: the operator
     :raises AirflowFailException: naming the argument, the value and what to do
     """
-    try:
+    with without_retry():
         pushed = read_pushed(task, "unchanged_since")
-        approved_at, approved = (None, None) if pushed is None else read_snapshot(pushed, name="unchanged_since")
+        seen = None if pushed is None else read_snapshot(pushed, name="unchanged_since")
+        # A mapping keeps the order, and finds an id at once.
+        excluded = dict.fromkeys(read_purchase_ids(task, "exclude"))
         return ApprovalArguments(
-            # A mapping keeps the order, and finds an id at once.
-            Conditions(dict.fromkeys(read_purchase_ids(task, "exclude")), read_days(task, "document_dates"), approved),
-            approved_at,
+            Conditions(excluded, read_days(task, "document_dates"), seen.purchases if seen else None),
+            seen,
             read_day(task, "closing_date"),
             read_param_name(task, "exclude"),
+            read_answer(task, "approved_by"),
         )
-    except InvalidInputError as error:
-        raise AirflowFailException(str(error)) from None
 
 
 def push_findings(
@@ -91,24 +104,22 @@ def push_findings(
     :param examined: what was found, and what was read for it
     :param arguments: of the check
     """
-    ti: Any = context["ti"]
-    head = Head(
-        tenant=hook.base_url,
-        environment=None if hook.environment == "other" else hook.environment,
-        dag_id=ti.dag_id,
-        run_id=ti.run_id,
-        task_id=ti.task_id,
-        map_index=ti.map_index if ti.map_index >= 0 else None,
-        closing_date=arguments.closing_date,
-    )
+    head = replace(build_head(context, hook), closing_date=arguments.closing_date)
     left_out = {one["id"]: one["reason"] for one in examined.check["left_out"]}
     details = {number: read_details(purchase) for number, purchase in examined.purchases.items()}
     table = check_table(examined.check, head, details=details, left_out=left_out)
-    texts: Mapping[str, object] = {
-        "snapshot": take_snapshot(hook.base_url, examined.seen),
+    texts: dict[str, object] = {
+        "snapshot": take_snapshot(Seen(hook.base_url, datetime.now(timezone.utc), examined.seen)),
         "table": to_markdown(table),
-        "approval": approval_body(table, link=_xcom_page(ti), exclude_param=arguments.exclude_param),
+        "approval": approval_body(
+            table,
+            link=_xcom_page(context["ti"]),
+            exclude_param=arguments.exclude_param,
+            document_dates=arguments.conditions.document_dates,
+        ),
     }
+    if arguments.answer is not None:
+        texts["approved_by"] = arguments.answer.given_by
     for key, value in texts.items():
         push_value(task, context, key, value)
 

@@ -7,10 +7,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
-from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_comment, parse_purchase_ids
+from lucca_provider.inputs import (
+    Answer,
+    InvalidInputError,
+    parse_answer,
+    parse_closing_date,
+    parse_comment,
+    parse_purchase_ids,
+)
 from lucca_provider.inputs.errors import shown
+from lucca_provider.tasks.common import without_retry
 
 if TYPE_CHECKING:
     import datetime
@@ -18,6 +24,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 __all__ = [
+    "is_templated",
+    "read_answer",
     "read_closing_arguments",
     "read_day",
     "read_days",
@@ -41,10 +49,8 @@ def read_closing_arguments(task: Any, context: Context) -> tuple[list[int], str 
     :return: the ids without duplicates, the comment, and the day as ``YYYY-MM-DD``
     :raises AirflowFailException: naming the argument, the value and what to do
     """
-    try:
+    with without_retry():
         return read_purchase_ids(task), _read_comment(task, context), read_day(task, "closing_date")
-    except InvalidInputError as error:
-        raise AirflowFailException(str(error)) from None
 
 
 def read_purchase_ids(task: Any, name: str = "purchase_ids") -> list[int]:
@@ -75,7 +81,7 @@ def read_day(task: Any, name: str) -> str | None:
     :return: the day as ``YYYY-MM-DD``, or ``None``
     :raises InvalidInputError: naming the value and what to do
     """
-    return _read_day(task, name, getattr(task, name), templated=_is_templated(_unrendered(task, name)))
+    return _read_day(task, name, getattr(task, name), templated=is_templated(task, name))
 
 
 def read_days(task: Any, name: str) -> tuple[str, str] | None:
@@ -88,7 +94,7 @@ def read_days(task: Any, name: str) -> tuple[str, str] | None:
     :raises InvalidInputError: naming the value and what to do
     """
     value = getattr(task, name)
-    if value is None and not _is_templated(_unrendered(task, name)):
+    if value is None and not is_templated(task, name):
         return None
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise InvalidInputError(
@@ -119,7 +125,7 @@ def read_pushed(task: Any, name: str) -> object | None:
                 f"{name}: the text {shown(value)} is no JSON. Pass the output itself, such as "
                 "check.output['snapshot'], or render it with the filter tojson."
             ) from None
-    elif value is None and not _is_templated(_unrendered(task, name)):
+    elif value is None and not is_templated(task, name):
         return None
     if value is None:
         raise InvalidInputError(f"{name} is None: the upstream check pushed no snapshot, so nothing can be compared.")
@@ -138,6 +144,32 @@ def read_param_name(task: Any, name: str) -> str | None:
     return (found[1] or found[2]) if found else None
 
 
+def read_answer(task: Any, name: str) -> Answer | None:
+    """
+    Read an argument that is what a person answered who was asked to approve.
+
+    :param task: an operator, with an attribute of that name
+    :param name: the argument
+    :return: ``None`` if nobody was to be asked
+    :raises InvalidInputError: naming the value and what to do
+    """
+    value = getattr(task, name)
+    return None if value is None and not is_templated(task, name) else parse_answer(value, name=name)
+
+
+def is_templated(task: Any, name: str) -> bool:
+    """
+    Return whether Airflow makes the value of an argument: of a template, or of another task's output.
+
+    :param task: an operator or sensor. Its attribute ``unrendered`` holds the argument as the constructor got it
+    :param name: the argument
+    """
+    given = _unrendered(task, name)
+    if isinstance(given, str):
+        return any(mark in given for mark in ("{{", "{%", "{#"))
+    return hasattr(given, "resolve")
+
+
 def _read_day(task: Any, name: str, value: object, *, templated: bool) -> str | None:
     dag = task.get_dag()
     timezone: datetime.tzinfo | None = dag.timezone if dag else None
@@ -150,19 +182,12 @@ def _read_comment(task: Any, context: Context) -> str | None:
         # Rendering to native objects makes 1.1 of the text 1.10, and takes quotes away. No text with this in front is
         # Python, so that it stays what it is.
         comment = task.render_template(_NO_PYTHON + template, context).removeprefix(_NO_PYTHON)
-    return parse_comment(comment, templated=_is_templated(template))
+    return parse_comment(comment, templated=is_templated(task, "comment"))
 
 
 def _unrendered(task: Any, name: str) -> object:
     given: Mapping[str, object] = getattr(task, "unrendered", {})
     return given.get(name)
-
-
-def _is_templated(given: object) -> bool:
-    """Return whether Airflow makes a value of this: of a template, or of another task's output."""
-    if isinstance(given, str):
-        return any(mark in given for mark in ("{{", "{%", "{#"))
-    return hasattr(given, "resolve")
 
 
 def _kept(value: object, name: str) -> object:

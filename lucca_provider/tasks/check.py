@@ -32,10 +32,16 @@ def check(task: CheckPurchasesOperator, context: Context) -> Check:
     if task.on_blocked not in ("fail", "warn", "skip"):
         raise AirflowFailException(f"on_blocked: {task.on_blocked!r} is none of 'fail', 'warn' and 'skip'.")
     arguments, approval = read_arguments(task), read_approval_arguments(task)
+    purchase_ids, conditions = arguments.purchase_ids, approval.conditions
+    if approval.objection:
+        push_result(task, context, unread_check(purchase_ids, conditions, f"not approved: {approval.objection}"))
+        raise AirflowFailException(
+            f"Not approved: {approval.objection}. Nothing may be closed. To ask again, clear the approval. One that "
+            "was set to success by hand counts as unanswered."
+        )
     hook = connect(task.lucca_conn_id)
     push_link(context, hook)
     approval.refuse_other_tenant(hook.base_url)
-    purchase_ids, conditions = arguments.purchase_ids, approval.conditions
     if all(number in conditions.excluded for number in purchase_ids):
         push_result(task, context, unread_check(purchase_ids, conditions, ""))
         raise AirflowSkipException("There are no purchases to check" + (": all are excluded." if purchase_ids else "."))

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from lucca_provider.checking import Check, Conditions, Examination, Rules, check_purchases, examine_purchases
 from lucca_provider.inputs import InvalidInputError, parse_states
 from lucca_provider.tasks.arguments import read_day, read_purchase_ids
+from lucca_provider.tasks.common import without_retry
 
 if TYPE_CHECKING:
     from lucca_provider.checking import Source
@@ -62,7 +61,7 @@ def read_arguments(task: Any) -> Arguments:
     :param task: the operator or sensor
     :raises AirflowFailException: naming the argument, the value and what to do
     """
-    try:
+    with without_retry():
         since = read_day(task, "documents_since")
         # Somewhere it is tomorrow already.
         if since and since > (datetime.now(timezone.utc) + timedelta(days=1)).date().isoformat():
@@ -77,8 +76,6 @@ def read_arguments(task: Any) -> Arguments:
             ),
             since,
         )
-    except InvalidInputError as error:
-        raise AirflowFailException(str(error)) from None
 
 
 def say_open(check: Check) -> Sequence[str]:

@@ -3,25 +3,51 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from lucca_provider.exceptions import LuccaConfigurationError
+from lucca_provider.inputs import InvalidInputError
 from lucca_provider.links.lucca import LuccaInvoicesLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context
 
     from lucca_provider.hooks.lucca import LuccaHook
+    from lucca_provider.reports import Head
 
-__all__ = ["connect", "push_link", "push_result", "push_value", "say_counts", "say_listed"]
+__all__ = [
+    "build_head",
+    "connect",
+    "push_link",
+    "push_result",
+    "push_value",
+    "say_counts",
+    "say_listed",
+    "without_retry",
+]
 
 log = logging.getLogger(__name__)
 
 NAMED_IN_ERROR = 50
 """Purchases that an error names; the task's result has them all."""
+
+
+@contextmanager
+def without_retry(other: type[Exception] = InvalidInputError) -> Iterator[None]:
+    """
+    Fail the task, without a retry, for arguments that cannot be used.
+
+    :param other: what else no retry would help against, beside :class:`~lucca_provider.inputs.InvalidInputError`
+    :raises AirflowFailException: with the same words
+    """
+    try:
+        yield
+    except (InvalidInputError, other) as error:
+        raise AirflowFailException(str(error)) from None
 
 
 def connect(lucca_conn_id: str) -> LuccaHook:
@@ -39,6 +65,26 @@ def connect(lucca_conn_id: str) -> LuccaHook:
     except LuccaConfigurationError as error:
         raise AirflowFailException(str(error)) from error
     return hook
+
+
+def build_head(context: Context, hook: LuccaHook) -> Head:
+    """
+    Return what a table says of the task that made it, and of the tenant.
+
+    :param context: Airflow's context
+    :param hook: the connection
+    """
+    from lucca_provider.reports import Head
+
+    ti: Any = context["ti"]
+    return Head(
+        tenant=hook.base_url,
+        environment=None if hook.environment == "other" else hook.environment,
+        dag_id=ti.dag_id,
+        run_id=ti.run_id,
+        task_id=ti.task_id,
+        map_index=ti.map_index if ti.map_index >= 0 else None,
+    )
 
 
 def push_link(context: Context, hook: LuccaHook) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypedDict
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from lucca_provider.inputs import InvalidInputError
 from lucca_provider.inputs.errors import shown
 from lucca_provider.reports import STYLES, Table, to_csv, to_html, to_markdown
 from lucca_provider.reports.identity import FORMS
 from lucca_provider.reports.readback import Account, read_account
+from lucca_provider.tasks.arguments import is_templated
+from lucca_provider.tasks.common import without_retry
 from lucca_provider.tasks.files import FileTakenError, write_report
 
 __all__ = ["Arguments", "Files", "Result", "read_reporting", "write_files"]
@@ -68,7 +68,7 @@ def read_reporting(task: Any) -> Arguments:
     :param task: the operator
     :raises AirflowFailException: naming the argument, the value and what to do
     """
-    try:
+    with without_retry():
         if task.csv_style not in STYLES:
             raise InvalidInputError(f"csv_style: {task.csv_style!r} is none of {', '.join(map(repr, STYLES))}.")
         account = read_account(
@@ -77,10 +77,9 @@ def read_reporting(task: Any) -> Arguments:
             sent=task.sent,
             left_out=task.left_out,
             approved=task.approved_by,
+            asked=is_templated(task, "approved_by"),
         )
         return Arguments(account, _read_paths(task.path), task.csv_style)
-    except InvalidInputError as error:
-        raise AirflowFailException(str(error)) from None
 
 
 def write_files(table: Table, arguments: Arguments) -> Files:

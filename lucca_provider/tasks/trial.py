@@ -8,9 +8,9 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from lucca_provider import __version__
-from lucca_provider.inputs import InvalidInputError, parse_purchase_ids
+from lucca_provider.inputs import parse_purchase_ids
 from lucca_provider.limits import Clock
-from lucca_provider.tasks.common import connect
+from lucca_provider.tasks.common import connect, without_retry
 from lucca_provider.trial import run_trial, write_table
 
 __all__ = ["try_tenant"]
@@ -52,8 +52,6 @@ def try_tenant(lucca_conn_id: str, purchase_id: int | None = None, *, ti: Any, c
 def _read_id(value: int | None) -> int | None:
     if value is None:
         return None
-    try:
+    with without_retry():
         (number,) = parse_purchase_ids([value], name="purchase_id")
-    except InvalidInputError as error:
-        raise AirflowFailException(str(error)) from None
     return number

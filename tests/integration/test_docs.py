@@ -404,8 +404,7 @@ def test_json_shows_a_report_and_a_check() -> None:
 def test_json_shows_a_snapshot() -> None:
     (shown,) = JSON[2:]
     assert set(shown) == set(typing.get_type_hints(Snapshot))
-    tenant, seen = read_snapshot(shown, name="unchanged_since")
-    assert take_snapshot(tenant, seen) == shown
+    assert take_snapshot(read_snapshot(shown, name="unchanged_since")) == shown
 
 
 def test_the_table_of_arguments_is_that_of_the_operator() -> None:

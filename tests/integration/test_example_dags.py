@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import itertools
 import json
 import runpy
 import sqlite3
+import sys
+import types
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import BaseOperator, task
 
 from lucca_provider.sandbox import Sandbox
 from tests.conftest import AIRFLOW, ROOT
@@ -41,6 +45,8 @@ REFUSAL = {
     "title": "Purchase has open documents",
     "detail": "Purchase 4 can't be closed: invoice F1 of 2026-03-02: confirmed, payment to pay.",
 }
+REFUSED = f"{REFUSAL['detail']} (409 {REFUSAL['title']})"
+ANNA = {"id": "7", "name": "Anna Keller"}
 
 
 @dataclass
@@ -98,13 +104,35 @@ def candidates_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
 
 
 @pytest.fixture
-def run_example(run_dag: Callable[..., Any]) -> Callable[..., Finished]:
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the folder that the examples write their reports to."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    monkeypatch.setenv("AIRFLOW_VAR_LUCCA_REPORTS", str(folder))
+    return folder
+
+
+def read_report(reports: Path) -> dict[int, dict[str, str]]:
+    """Return the lines of the one CSV file that is there, by purchase."""
+    (file,) = reports.glob("*.csv")
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        return {int(row["Purchase"]): row for row in csv.DictReader(lines, delimiter=";")}
+
+
+def outcomes(reports: Path) -> dict[int, tuple[str, str]]:
+    """Return what the report says became of each purchase, and why."""
+    return {number: (row["Outcome"], row["Reason"]) for number, row in read_report(reports).items()}
+
+
+@pytest.fixture
+def run_example(run_dag: Callable[..., Any], reports: Path) -> Callable[..., Finished]:
     """Run an example as of the first of April, with its retries but without their delay."""
 
-    def run(dag_id: str, **kwargs: Any) -> Finished:
+    def run(dag_id: str, *, change: Callable[[Any], None] = lambda dag: None, **kwargs: Any) -> Finished:
         dag = load(dag_id)
-        for task in dag.tasks:
-            settings = getattr(task, "partial_kwargs", task.__dict__)
+        change(dag)
+        for each in dag.tasks:
+            settings = getattr(each, "partial_kwargs", each.__dict__)
             settings |= {"retry_delay": timedelta(0), "retry_exponential_backoff": False}
         # A second run of the same moment would replace the first, which 2.11 cannot do without its web server's tables.
         moment = FIRST_OF_APRIL + timedelta(seconds=next(SECONDS))
@@ -211,71 +239,68 @@ class TestValidatedInSql:
 
 
 class TestCheckedInPython:
-    def test_it_closes_the_good_ones_and_reports_all(self, lucca, candidates_file, run_example) -> None:
+    def test_it_closes_the_good_ones_and_reports_all(self, lucca, candidates_file, run_example, reports) -> None:
         candidates_file("1,100.00,100.00", "2,80.00,80.50", "3,70.00,free", "5,60,60.00")
         done = run_example(CLOSE_CHECKED)
         assert done.state == "success"
         assert lucca.closed_ids == [1, 5]
         assert [lucca.posts(number) for number in range(1, 7)] == [1, 0, 0, 0, 1, 0]
         assert comments(lucca) == {(f"Checked and closed by Airflow, {done.run_id}", "2026-04-01")}
-        assert done.results["report"] == {
-            "stopped": {"2": "80.00 ordered, but 80.50 invoiced", "3": "'70.00' or 'free' is not an amount"},
-            "closed": [1, 5],
-            "already_closed": [],
-            "rejected": [],
-            "unresolved": [],
+        assert outcomes(reports) == {
+            2: ("left out", "80.00 ordered, but 80.50 invoiced"),
+            3: ("left out", "'70.00' or 'free' is not an amount"),
+            1: ("closed", ""),
+            5: ("closed", ""),
         }
 
-    def test_it_reports_a_closing_that_failed(self, lucca, candidates_file, run_example) -> None:
+    def test_it_reports_a_closing_that_failed(self, lucca, candidates_file, run_example, reports) -> None:
         candidates_file("1,100,100", "2,80,90", "4,60,60")
         done = run_example(CLOSE_CHECKED)
         assert done.state == "failed"
-        assert done.states == {"check": "success", "close": "failed", "report": "success"}
-        assert done.results["report"] == {
-            "stopped": {"2": "80 ordered, but 90 invoiced"},
-            "closed": [1],
-            "already_closed": [],
-            "rejected": [REFUSAL],
-            "unresolved": [],
+        assert (done.states["close"], done.states["report"]) == ("failed", "success")
+        assert outcomes(reports) == {
+            4: ("refused by Lucca", REFUSED),
+            2: ("left out", "80 ordered, but 90 invoiced"),
+            1: ("closed", ""),
         }
 
     @pytest.mark.parametrize(
         ("rows", "stopped"),
         [
-            (["1,100,100", "1,80,90"], {"1": "it is named twice"}),
-            (["1,80,90", " 1,100,100"], {"1": "it is named twice"}),
-            (["1,Infinity,Infinity"], {"1": "'Infinity' or 'Infinity' is not an amount"}),
-            (["1,sNaN,1"], {"1": "'sNaN' or '1' is not an amount"}),
-            (["1,80"], {"1": "'80' or None is not an amount"}),
-            (["abc,1,1"], {"abc": "that is not the id of a purchase"}),
+            (["1,100,100", "1,80,90"], "it is named twice"),
+            (["1,80,90", " 1,100,100"], "it is named twice"),
+            (["1,Infinity,Infinity"], "'Infinity' or 'Infinity' is not an amount"),
+            (["1,sNaN,1"], "'sNaN' or '1' is not an amount"),
+            (["1,80"], "'80' or None is not an amount"),
         ],
     )
     def test_a_bad_row_stops_its_purchase_and_no_other(
-        self, lucca, candidates_file, run_example, rows, stopped
+        self, lucca, candidates_file, run_example, reports, rows, stopped
     ) -> None:
         candidates_file(*rows, "2,5,5.00")
-        report = run_example(CLOSE_CHECKED).results["report"]
-        assert (report["stopped"], report["closed"]) == (stopped, [2])
+        run_example(CLOSE_CHECKED)
+        assert outcomes(reports) == {1: ("left out", stopped), 2: ("closed", "")}
         assert lucca.closed_ids == [2]
 
-    def test_it_reports_that_there_was_nothing_to_close(self, lucca, candidates_file, run_example) -> None:
+    def test_it_reports_that_there_was_nothing_to_close(self, lucca, candidates_file, run_example, reports) -> None:
         candidates_file("2,80,90")
         done = run_example(CLOSE_CHECKED)
-        assert done.states == {"check": "success", "close": "skipped", "report": "success"}
-        assert done.results["report"]["stopped"] == {"2": "80 ordered, but 90 invoiced"}
+        assert (done.state, done.states["close"], done.states["report"]) == ("success", "skipped", "success")
+        assert outcomes(reports) == {2: ("left out", "80 ordered, but 90 invoiced")}
+
+    @pytest.mark.parametrize("rows", [None, ["1,100,100", "abc,1,1"]], ids=["no file", "no id"])
+    def test_nothing_is_closed_if_the_file_cannot_be_read(self, lucca, candidates_file, run_example, rows) -> None:
+        if rows:
+            candidates_file(*rows)
+        done = run_example(CLOSE_CHECKED)
+        assert (done.state, done.states["check"], done.states["close"]) == ("failed", "failed", "upstream_failed")
         assert lucca.requests == []
 
-    def test_it_reports_even_if_nothing_could_be_read(self, lucca, candidates_file, run_example) -> None:
-        done = run_example(CLOSE_CHECKED)
-        assert done.state == "failed"
-        assert done.states == {"check": "failed", "close": "upstream_failed", "report": "success"}
-        assert done.results["report"] == {"stopped": {}, "unresolved": []}
-
-    def test_a_lost_answer_is_looked_into_and_not_repeated(self, lucca, candidates_file, run_example) -> None:
+    def test_a_lost_answer_is_looked_into_and_not_repeated(self, lucca, candidates_file, run_example, reports) -> None:
         candidates_file("1,100,100", "2,80,80")
         lucca.fail_next("error_after", purchase_id=1)
-        done = run_example(CLOSE_CHECKED)
-        assert done.results["report"]["closed"] == [1, 2]
+        run_example(CLOSE_CHECKED)
+        assert outcomes(reports) == {1: ("closed", ""), 2: ("closed", "")}
         assert (lucca.posts(1), lucca.posts(2)) == (1, 1)
 
 
@@ -303,52 +328,200 @@ class TestChosenByHand:
         assert lucca.requests == []
 
 
+@dataclass
+class Person:
+    """
+    Who is asked to approve.
+
+    :ivar answer: what they answer; ``None`` if somebody sets the task to success instead
+    :ivar meanwhile: what happens before
+    :ivar read: what they were shown
+    """
+
+    answer: str | None = "Approve"
+    meanwhile: Callable[[], None] = lambda: None
+    read: list[str] = field(default_factory=list)
+
+    def respond(self, task: Any) -> dict[str, Any] | None:
+        """Return what Airflow hands over when somebody has answered a task, if anybody does."""
+        self.read += [task.subject, task.body]
+        self.meanwhile()
+        at = datetime.now(timezone.utc)
+        event = {"chosen_options": [self.answer], "params_input": {}, "responded_at": at, "responded_by_user": ANNA}
+        return event if self.answer else None
+
+
+@pytest.fixture
+def person(monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Let somebody answer at once, in the place of Airflow's pages, which are in ``tests/system``."""
+    person = Person()
+    if APPROVAL:
+        from airflow.providers.standard.operators import hitl
+
+        class Answered(hitl.ApprovalOperator):
+            def execute(self, context: Any) -> Any:
+                event = person.respond(self)
+                return event and self.execute_complete(context, event)
+
+    else:  # as far as it needs no more than this Airflow has
+        hitl = types.ModuleType("airflow.providers.standard.operators.hitl")
+
+        class Answered(BaseOperator):  # type: ignore[no-redef]
+            template_fields = ("subject", "body")
+
+            def __init__(self, *, subject: str, body: str, response_timeout: timedelta, **kwargs: Any) -> None:
+                super().__init__(**kwargs)
+                self.subject, self.body, self.response_timeout = subject, body, response_timeout
+
+            def execute(self, context: Any) -> Any:
+                return person.respond(self)
+
+        monkeypatch.setitem(sys.modules, hitl.__name__, hitl)
+    monkeypatch.setattr(hitl, "ApprovalOperator", Answered, raising=False)
+    return person
+
+
+def between(first: str, what: Callable[[], None], second: str) -> Callable[[Any], None]:
+    """Let something happen in Lucca between two tasks of a DAG."""
+
+    def change(dag: Any) -> None:
+        with dag:
+            happen = task(task_id="happen")(what)()
+        dag.get_task(first) >> happen >> dag.get_task(second)
+
+    return change
+
+
 class TestMonthEnd:
-    """Its approval needs an Airflow with all its parts: see ``tests/system``."""
+    """Its approval in Airflow's pages is in ``tests/system``."""
 
-    @pytest.mark.skipif(APPROVAL, reason="this Airflow lets a person approve")
-    def test_without_approvals_it_says_in_the_list_what_is_missing(self, lucca, run_example) -> None:
-        dag = load(MONTH_END)
-        assert "needs Airflow 3.1" in dag.description
-        assert dag.dag_display_name == "lucca_close_month_end (needs Airflow 3.1)"
-        assert "needs Airflow 3.1" in dag.tags
-        assert run_example(MONTH_END).state == "failed"
-        assert lucca.requests == []
+    def test_what_was_approved_is_closed_and_what_has_changed_since_is_not(
+        self, lucca, run_example, reports, person
+    ) -> None:
+        lucca.set_purchase(1, invoices=[{**PAID, "amount": 100}])
+        (invoice,) = [one for one in lucca.documents if one["purchase"]["id"] == 2]
 
-    @pytest.mark.parametrize(
-        ("pushed", "words"),
-        [
-            pytest.param({}, "not checked", id="the check died"),
-            pytest.param({"check": {"closable": [1]}}, "closable, not approved", id="rejected"),
-            pytest.param({"check": {"already_closed": [1]}}, "was closed already", id="closed meanwhile"),
-            pytest.param({"check": {"unknown": [{"id": 1, "reason": "why"}]}}, "not now, why", id="unknown"),
-            pytest.param(
-                {"check": {"closable": [1]}, "approve": {"chosen_options": ["Approve"]}},
-                "unresolved: the closing left no report",
-                id="the closing was killed",
-            ),
-            pytest.param(
-                {"check": {"closable": [1]}, "approve": {"chosen_options": ["Approve"]}, "close": {"closed": [1]}},
-                "closed",
-                id="closed",
-            ),
-        ],
-    )
-    def test_its_report_names_every_purchase_that_was_found(self, pushed, words) -> None:
-        class Results:
-            def xcom_pull(self, *, task_ids: str) -> Any:
-                return ({"find": [{"id": 1}]} | pushed).get(task_ids)
+        def meanwhile() -> None:
+            lucca.set_purchase(1, invoices=[{**PAID, "amount": 10_000}])
+            lucca.set_purchase(2, invoices=[{**invoice, "conformityState": "Bypassed"}])
+            lucca.set_purchase(3, state="Processing")
 
-        report = runpy.run_path(str(ROOT / "dags" / f"{MONTH_END}.py"))["report"].function
-        assert report(ti=Results())["purchases"] == {"1": words}
+        person.meanwhile = meanwhile
+        done = run_example(MONTH_END, run_conf={"exclude": [6]})
+        assert (done.state, done.states["closed"], done.states["report"]) == ("success", "success", "success")
+        assert (lucca.closed_ids, len(lucca.closings)) == ([5], 1)
+        assert comments(lucca) == {
+            (f"Month-end by Airflow, {done.run_id}, approved by Anna Keller", "2026-03-31"),
+        }
+        said = outcomes(reports)
+        assert [(number, outcome) for number, (outcome, _) in said.items()] == [
+            *((number, "left out") for number in (4, 6, 1, 2, 3)),
+            (5, "closed"),
+        ]
+        assert "billed 100.00 EUR when approved, 10,000.00 EUR now" in said[1][1]
+        assert said[2][1].endswith("approval state Confirmed when approved, Bypassed now")
+        assert said[3][1].startswith("state Ongoing when approved, Processing now")
+        assert said[4][1] == "invoice F1 of 2026-03-02: not paid"
+        assert said[6][1] == "excluded from this run"
+        assert {row["Approved by"] for row in read_report(reports).values()} == {"Anna Keller"}
+        assert sorted(file.suffix for file in reports.iterdir()) == [".csv", ".html", ".md"]
+        subject, body = person.read
+        assert "4 purchases" in subject
+        for part in ("Approve closes 4 purchases", "2026-03-31", "`exclude`", "| 1 |", "| 4 |", "| 6 |"):
+            assert part in body
+
+    def test_nothing_is_closed_if_the_approval_was_set_to_success_by_hand(
+        self, lucca, run_example, reports, logged, request
+    ) -> None:
+        """Before Airflow 3.1, where nobody can be asked, it is the same."""
+        if APPROVAL:
+            request.getfixturevalue("person").answer = None
+        done = run_example(MONTH_END)
+        assert done.state == "failed"
+        assert [done.states[task_id] for task_id in ("approve", "check_again", "close", "closed", "report")] == [
+            "success",
+            "failed",
+            "upstream_failed",
+            "upstream_failed",
+            "success",
+        ]
+        assert "Not approved: nobody answered" in logged()
+        assert {request.method for request in lucca.requests} == {"GET"}
+        assert outcomes(reports) == {
+            4: ("left out", "invoice F1 of 2026-03-02: not paid"),
+            **dict.fromkeys((1, 2, 3, 5, 6), ("left out", "not approved: nobody answered")),
+        }
 
     @pytest.mark.skipif(not APPROVAL, reason="approval by a person needs Airflow 3.1")
-    def test_nothing_is_closed_that_nobody_has_approved(self) -> None:
-        dag = load(MONTH_END)
-        assert dag.get_task("close").upstream_task_ids == {"approve", "check"}
-        approve = dag.get_task("approve")
+    def test_a_rejection_closes_nothing_and_is_reported(self, lucca, run_example, reports, person) -> None:
+        person.answer = "Reject"
+        done = run_example(MONTH_END)
+        assert done.state == "success"
+        assert [done.states[task_id] for task_id in ("check_again", "close", "closed", "report")] == [
+            "skipped",
+            "skipped",
+            "skipped",
+            "success",
+        ]
+        assert {request.method for request in lucca.requests} == {"GET"}
+        assert outcomes(reports) == {
+            4: ("left out", "invoice F1 of 2026-03-02: not paid"),
+            **dict.fromkeys((1, 2, 3, 5, 6), ("left out", "not approved: rejected, or nobody answered")),
+        }
+
+    def test_a_check_that_failed_is_reported_and_nobody_is_asked(
+        self, lucca, run_example, reports, person, monkeypatch
+    ) -> None:
+        wrong_key = lucca.connection_uri.replace(lucca.api_key, "wrong-key")
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_WRONG", wrong_key)
+
+        def change(dag: Any) -> None:
+            dag.get_task("check").lucca_conn_id = "lucca_wrong"
+
+        done = run_example(MONTH_END, change=change)
+        assert (done.state, done.states["check"], done.states["report"]) == ("failed", "failed", "success")
+        assert (person.read, lucca.closings) == ([], [])
+        assert {outcome for outcome, _ in outcomes(reports).values()} == {"left out"}
+        assert all("401" in reason for _, reason in outcomes(reports).values())
+
+    def test_a_closing_that_failed_is_reported_and_fails_the_run(self, lucca, run_example, reports, person) -> None:
+        change = between("check_again", lambda: lucca.set_purchase(2, invoices=[UNPAID]), "close")
+        done = run_example(MONTH_END, change=change)
+        assert (done.state, done.states["close"], done.states["report"]) == ("failed", "failed", "success")
+        assert {number: outcome for number, (outcome, _) in outcomes(reports).items()} == {
+            2: "refused by Lucca",
+            4: "left out",
+            **dict.fromkeys((1, 3, 5, 6), "closed"),
+        }
+
+    def test_a_read_back_that_fails_fails_the_run_although_the_closing_was_fine(
+        self, lucca, run_example, reports, person
+    ) -> None:
+        change = between("close", lambda: lucca.set_purchase(2, state="Ongoing"), "report")
+        done = run_example(MONTH_END, change=change)
+        assert (done.state, done.states["close"], done.states["report"]) == ("failed", "success", "failed")
+        assert outcomes(reports)[2] == ("not confirmed", "reported as closed, but Lucca shows it as Ongoing")
+
+    def test_without_anything_to_close_nobody_is_asked_and_the_run_is_fine(
+        self, lucca, run_example, reports, person
+    ) -> None:
+        for number in (1, 2, 3, 5, 6):
+            lucca.set_purchase(number, state="Closed")
+        done = run_example(MONTH_END)
+        assert (done.state, done.states["approve"], done.states["report"]) == ("success", "skipped", "success")
+        assert (person.read, outcomes(reports)) == ([], {4: ("left out", "invoice F1 of 2026-03-02: not paid")})
+
+    @pytest.mark.skipif(not APPROVAL, reason="approval by a person needs Airflow 3.1")
+    def test_nobodys_silence_is_an_approval_and_everybody_may_answer_unless_somebody_is_named(self) -> None:
+        approve = load(MONTH_END).get_task("approve")
         assert (approve.defaults, approve.response_timeout, approve.retries) == (None, timedelta(days=3), 0)
-        assert bool(getattr(dag.get_task("close"), "retry_policy", None)) is (AIRFLOW >= (3, 3))
+        assert (approve.assigned_users, approve.notifiers) == (None, [])
+
+    @pytest.mark.skipif(APPROVAL, reason="this Airflow lets a person approve")
+    def test_without_approvals_it_says_in_the_list_what_is_missing(self) -> None:
+        dag = load(MONTH_END)
+        assert dag.dag_display_name == "lucca_close_month_end (needs Airflow 3.1)"
+        assert (dag.schedule if AIRFLOW >= (3, 0) else dag.schedule_interval) is None
 
 
 @pytest.fixture
@@ -376,7 +549,9 @@ class TestMatchesOfTheWarehouse:
         lucca.set_purchase(6, state="Closed")
         return lucca
 
-    def test_it_closes_what_agrees_to_the_cent_and_reports_the_rest(self, lucca, warehouse, run_example) -> None:
+    def test_it_closes_what_agrees_to_the_cent_and_reports_the_rest(
+        self, lucca, warehouse, run_example, reports
+    ) -> None:
         lucca.set_purchase(5, billedAmount=None)
         warehouse(
             (1, "Boréal", "EUR", 100.1),
@@ -393,46 +568,41 @@ class TestMatchesOfTheWarehouse:
         assert lucca.closed_ids == [1, 6]
         assert [lucca.posts(number) for number in lucca.purchase_ids] == [1, 0, 0, 0, 0, 0, 0]
         assert comments(lucca) == {(f"Agrees with the warehouse, {done.run_id}", "2026-04-01")}
-        assert done.results["report"] == {
-            "differences": {
-                "2": "100.30 in Lucca, 100.29 in the warehouse",
-                "3": "supplier Boréal in Lucca, Aubépine in the warehouse",
-                "4": "EUR in Lucca, CHF in the warehouse",
-                "5": "Lucca tells no supplier, no amount or no currency",
-                "6": "not ongoing in Lucca",
-                str(extra): "not in the warehouse",
-            },
-            "closed": [1],
-            "already_closed": [],
-            "rejected": [],
-            "unresolved": [],
+        assert outcomes(reports) == {
+            2: ("left out", "100.3 in Lucca, 100.29 in the warehouse"),
+            3: ("left out", "Boréal in Lucca, Aubépine in the warehouse"),
+            4: ("left out", "EUR in Lucca, CHF in the warehouse"),
+            5: ("left out", "Lucca shows no supplier, no amount or no currency"),
+            6: ("left out", "not ongoing in Lucca"),
+            extra: ("left out", "not in the warehouse"),
+            1: ("closed", ""),
         }
 
     @pytest.mark.parametrize(
         ("in_lucca", "in_warehouse", "difference"),
         [
-            ({"supplier": None}, (None, "EUR", 100.3), "Lucca tells no supplier, no amount or no currency"),
+            ({"supplier": None}, (None, "EUR", 100.3), "Lucca shows no supplier, no amount or no currency"),
             ({}, ("Boréal", None, 100.3), "EUR in Lucca, None in the warehouse"),
-            ({}, ("Boréal", "EUR", None), "an amount cannot be read: 100.3 in Lucca, None in the warehouse"),
-            ({}, ("Boréal", "EUR", "1,200.00"), "an amount cannot be read: 100.3 in Lucca, 1,200.00 in the warehouse"),
-            ({}, ("Boréal", "EUR", 100.304), "an amount cannot be read: 100.3 in Lucca, 100.304 in the warehouse"),
+            ({}, ("Boréal", "EUR", None), "an amount cannot be read: None in the warehouse"),
+            ({}, ("Boréal", "EUR", "1,200.00"), "an amount cannot be read: 1,200.00 in the warehouse"),
+            ({}, ("Boréal", "EUR", 100.304), "100.3 in Lucca, 100.304 in the warehouse"),
         ],
     )
     def test_what_is_missing_or_unreadable_is_a_difference(
-        self, lucca, warehouse, run_example, in_lucca, in_warehouse, difference
+        self, lucca, warehouse, run_example, reports, in_lucca, in_warehouse, difference
     ) -> None:
         lucca.set_purchase(1, **in_lucca)
         warehouse((1, *in_warehouse), (2, "Boréal", "EUR", 100.3))
-        done = run_example(WAREHOUSE)
-        assert done.results["report"]["differences"]["1"] == difference
-        assert done.results["report"]["closed"] == [2]
+        run_example(WAREHOUSE)
+        said = outcomes(reports)
+        assert (said[1], said[2]) == (("left out", difference), ("closed", ""))
 
-    def test_it_reports_a_closing_that_failed(self, lucca, warehouse, run_example) -> None:
+    def test_it_reports_a_closing_that_failed(self, lucca, warehouse, run_example, reports) -> None:
         lucca.set_purchase(1, invoices=[{**UNPAID, "amount": 100.30}])
         warehouse((1, "Boréal", "EUR", 100.3))
         done = run_example(WAREHOUSE)
         assert (done.state, done.states["close"], done.states["report"]) == ("failed", "failed", "success")
-        assert [one["id"] for one in done.results["report"]["rejected"]] == [1]
+        assert outcomes(reports)[1][0] == "refused by Lucca"
 
 
 # Airflow 2.11 warns of itself when it renders a map_index_template.

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from demo.deployment import ROOT, STOPS, Deployment, free_ports
+from demo.deployment import ROOT, STOPS, USER, Deployment, free_ports
 from lucca_provider.sandbox import Sandbox
 from tests.integration.test_docs import PROGRAMS
 
@@ -24,6 +24,10 @@ KEY = f"system/{PIECE}+key="
 
 DAGS = (ROOT / "dags", ROOT / "tests" / "system" / "dags")
 """The examples, and those that only tests need."""
+CLERK = "clerk"
+"""Who may do all to runs that a user may, and is not asked to approve."""
+ASSIGNED = "month_end_assigned"
+"""The month-end, with a person named at the top of its file as who may approve."""
 APPROVALS = [block for block in PROGRAMS if "ApprovalOperator" in block.code]
 """What the docs show of approvals, which tests without a whole Airflow only load."""
 
@@ -57,8 +61,21 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     docs = tmp_path_factory.mktemp("docs")
     for block in APPROVALS:
         (docs / f"{block.page.stem}_{block.line}.py").write_text(block.code)
-    with Deployment(environ={"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}, dags=[*DAGS, docs]) as deployment:
+    (docs / f"{ASSIGNED}.py").write_text(name_approver((DAGS[0] / "lucca_close_month_end.py").read_text()))
+    environ = {"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}
+    with Deployment(environ=environ, dags=[*DAGS, docs], others={CLERK: "user"}) as deployment:
         yield deployment
+
+
+def name_approver(code: str) -> str:
+    """Edit the month-end as its users do."""
+    for old, new in (
+        ('"assigned_users": []', f'"assigned_users": [{{"id": "{USER}", "name": "Anna Keller"}}]'),
+        ('dag_id="lucca_close_month_end"', f'dag_id="{ASSIGNED}"'),
+    ):
+        assert code.count(old) == 1
+        code = code.replace(old, new)
+    return code
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import sqlite3
@@ -13,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from demo.api import Run, wait_until
-from demo.deployment import ROOT, USER, Deployment
+from demo.api import Api, Run, wait_until
+from demo.deployment import PASSWORD, ROOT, USER, Deployment
 from lucca_provider.sandbox import Sandbox
-from tests.system.conftest import FIXED_PORT
+from tests.system.conftest import ASSIGNED, CLERK, FIXED_PORT
 
 Serve = Callable[..., Sandbox]
 REFUSED = 4
@@ -125,13 +126,26 @@ def add_purchases(lucca: Sandbox) -> None:
         lucca.add_purchase(id=number, title=f"Chairs | {number}", supplier=SUPPLIER, invoices=[invoice])
 
 
-def answer(airflow: Deployment, run: Run, task_id: str, option: str = "Approve") -> None:
-    """Answer a task as a person would, who is slower than Airflow: once its scheduler has heard that the task waits."""
-    run.wait_for_task(task_id, "deferred", "awaiting_input")
-    log = airflow.home / "parts" / "scheduler.log"
-    heard = re.compile(rf"Received executor event .*task_id='{task_id}', run_id='{re.escape(run.run_id)}'")
-    wait_until(lambda: heard.search(log.read_text(errors="replace")), f"the scheduler's word on {task_id}", seconds=60)
+def wait_to_be_asked(home: Path, run: Run, task_id: str) -> None:
+    """Wait as a person does, who is slower than Airflow: until its scheduler has heard that a task waits for them."""
+    number = run.wait_for_task(task_id, "deferred", "awaiting_input", seconds=240)["try_number"]
+    log = home / "parts" / "scheduler.log"
+    key = rf"task_id='{task_id}', run_id='{re.escape(run.run_id)}', try_number={number}\b"
+    heard = re.compile(f"Received executor event .*{key}")
+    wait_until(lambda: heard.search(log.read_text(errors="replace")), f"the scheduler's word on {task_id}", seconds=120)
+
+
+def answer(home: Path, run: Run, task_id: str, option: str = "Approve") -> None:
+    """Answer a task as a person would."""
+    wait_to_be_asked(home, run, task_id)
     run.answer(task_id, option)
+
+
+def read_report(folder: Path) -> dict[int, dict[str, str]]:
+    """Return the lines of the one CSV file in a folder, by purchase."""
+    (file,) = folder.glob("*.csv")
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        return {int(row["Purchase"]): row for row in csv.DictReader(lines, delimiter=";")}
 
 
 @pytest.mark.parametrize("dag_id", EXAMPLES)
@@ -140,49 +154,51 @@ def test_an_example_runs_to_its_end(airflow: Deployment, serve: Serve, tmp_path:
     lucca = serve(0)
     add_purchases(lucca)
     example.set_up(airflow, tmp_path)
+    airflow.api.set_variable("lucca_reports", str(tmp_path))
     run = airflow.api.trigger(dag_id, dict(example.conf))
     for task_id, option in example.answers.items():
-        answer(airflow, run, task_id, option)
+        answer(airflow.home, run, task_id, option)
     assert run.wait() == example.state
     assert_closed_once(lucca, example.closed, refused=example.refused)
     assert all(run.run_id in str(closing.comment) for closing in lucca.closings)
 
 
-def test_a_person_sees_what_the_month_end_would_close_and_is_named(airflow: Deployment, serve: Serve) -> None:
+def test_nothing_is_closed_after_a_rejection(airflow: Deployment, serve: Serve, tmp_path: Path) -> None:
     lucca = serve(0)
     add_purchases(lucca)
+    airflow.api.set_variable("lucca_reports", str(tmp_path))
     run = airflow.api.trigger("lucca_close_month_end")
-    run.wait_for_task("approve", "deferred", "awaiting_input")
-    assert not lucca.closings
-    asked = airflow.api.get(f"{run.path}/taskInstances/approve/-1/hitlDetails")
-    assert asked["subject"] == "Close 5 purchases in Lucca? That cannot be undone."
-    to_be_closed, not_now = asked["body"].split("### Not now")
-    assert "| 1 | Boréal Télécom | Chairs / 1 | 120.50\N{NO-BREAK SPACE}EUR |\n" in to_be_closed
-    assert re.search(r"\| 4 \| .* \| invoice F\d+-\d+ of [\d-]+: not paid \|", not_now)
-    assert (to_be_closed.count("| 120.50"), not_now.count("| 120.50")) == (5, 1)
-    answer(airflow, run, "approve")
-    assert run.wait() == "success"
-    assert {closing.comment for closing in lucca.closings} == {
-        f"Month-end by Airflow, {run.run_id}, approved by {USER}"
-    }
-    report = run.xcom("report")
-    assert report["decision"] == "approved"
-    assert report["purchases"].pop("4").startswith("not now, invoice")
-    assert report["purchases"] == {str(number): "closed" for number in (1, 2, 3, 5, 6)}
-
-
-def test_nothing_is_closed_after_a_rejection(airflow: Deployment, serve: Serve) -> None:
-    lucca = serve(0)
-    add_purchases(lucca)
-    run = airflow.api.trigger("lucca_close_month_end")
-    answer(airflow, run, "approve", "Reject")
-    assert run.wait() == "success"
-    assert run.task("close")["state"] == "skipped"
-    report = run.xcom("report")
-    assert report["decision"] == "not approved"
-    assert report["purchases"].pop("4").startswith("not now, invoice")
-    assert report["purchases"] == {str(number): "closable, not approved" for number in (1, 2, 3, 5, 6)}
+    answer(airflow.home, run, "approve", "Reject")
+    assert run.wait(seconds=300) == "success"
+    assert [run.task(task_id)["state"] for task_id in ("check_again", "close", "closed")] == ["skipped"] * 3
+    reasons = {number: row["Reason"] for number, row in read_report(tmp_path).items()}
+    assert reasons.pop(REFUSED).startswith("invoice")
+    assert reasons == dict.fromkeys((1, 2, 3, 5, 6), "not approved: rejected, or nobody answered")
     assert "POST" not in {request.method for request in lucca.requests}
+
+
+def test_nothing_is_closed_if_somebody_who_is_not_asked_sets_the_approval_to_success(
+    airflow: Deployment, serve: Serve, tmp_path: Path
+) -> None:
+    lucca = serve(0)
+    add_purchases(lucca)
+    airflow.api.set_variable("lucca_reports", str(tmp_path))
+    run = Run(Api(airflow.url, user=CLERK, password=PASSWORD), ASSIGNED, airflow.api.trigger(ASSIGNED).run_id)
+    wait_to_be_asked(airflow.home, run, "approve")
+    with pytest.raises(RuntimeError, match="403"):
+        run.answer("approve")
+    run.api.patch(f"{run.path}/taskInstances/approve", {"new_state": "success"})
+    assert run.wait(seconds=300) == "failed"
+    states = {task["task_id"]: task["state"] for task in run.tasks()}
+    assert (states["approve"], states["check_again"], states["close"]) == ("success", "failed", "upstream_failed")
+    assert {row["Outcome"] for row in read_report(tmp_path).values()} == {"left out"}
+    assert "POST" not in {request.method for request in lucca.requests}
+    # What is approved by who is asked, is closed after all.
+    run.clear("approve", "check_again", "close", "closed", "report")
+    answer(airflow.home, Run(airflow.api, ASSIGNED, run.run_id), "approve")
+    assert run.wait(seconds=300) == "success"
+    assert_closed_once(lucca, (1, 2, 3, 5, 6))
+    assert {row["Approved by"] for row in read_report(tmp_path).values()} == {USER}
 
 
 # -- closings that are disturbed -------------------------------------------------------------------------------------

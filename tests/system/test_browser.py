@@ -1,29 +1,33 @@
 """
-A person at a browser: the connection form, the link to Lucca, the approval, and the page of the sandbox.
+A person at a browser: the connection form, the link to Lucca, the approval and the report, and the page of the sandbox.
 
 Pictures of what they see are kept in ``.airflow/screenshots``; ``make screenshots`` puts the best into ``docs/images``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, ViewportSize, expect, sync_playwright
 
+from demo.api import Run
 from demo.deployment import PASSWORD, ROOT, USER, Deployment
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import KEY, PIECE
 from tests.system.search import holds
-from tests.system.test_airflow import assert_closed_once
+from tests.system.test_airflow import assert_closed_once, read_report, wait_to_be_asked
 
 Serve = Callable[..., Sandbox]
 SCREENSHOTS = ROOT / ".airflow" / "screenshots"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WIDE = ViewportSize(width=1280, height=940)
+TALL = ViewportSize(width=1280, height=1880)
 FLAT = ViewportSize(width=1280, height=660)
 NARROW = ViewportSize(width=390, height=844)
 # Chromium looks for its maker's servers otherwise, whatever it is told to open.
@@ -211,26 +215,76 @@ def test_the_page_of_the_sandbox_shows_closings_as_they_come(airflow: Deployment
     page.screenshot(path=SCREENSHOTS / "sandbox-narrow.png")
 
 
-def test_a_person_approves_the_month_end_under_required_actions(airflow: Deployment, page: Page, serve: Serve) -> None:
+def cells(table: Locator) -> list[list[str]]:
+    """Return the texts of a table, row by row below its heading."""
+    return [row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()]
+
+
+def test_a_person_approves_the_month_end_and_gets_a_report_of_it(
+    airflow: Deployment, page: Page, serve: Serve, tmp_path: Path
+) -> None:
     lucca = serve(5)
-    closable = lucca.purchase_ids
-    for invoice in (UNPAID, IN_REVIEW):
-        lucca.add_purchase(invoices=[invoice])
-    run = airflow.api.trigger("lucca_close_month_end")
-    run.wait_for_task("approve", "deferred", "awaiting_input")
-    page.goto(f"{airflow.url}/required_actions")
-    page.get_by_role("row").filter(has_text=run.run_id).get_by_role("link", name="Close 5 purchases in Lucca?").click()
+    *closable, excluded = lucca.purchase_ids
+    addresses = "https://ferrand.example | www.ferrand.example | orders@ferrand.example"
+    lucca.set_purchase(closable[0], title=f"Chairs | {addresses}")
+    blocked = [lucca.add_purchase(invoices=[invoice]) for invoice in (UNPAID, IN_REVIEW)]
+    airflow.api.set_variable("lucca_reports", str(tmp_path))
+    run = airflow.api.trigger("lucca_close_month_end", {"exclude": [excluded]})
+    wait_to_be_asked(airflow.home, run, "approve")
+
+    page.set_viewport_size(TALL)
+    page.goto(f"{airflow.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/approve/required_actions")
     expect(page.get_by_role("button", name="Approve")).to_be_enabled()
-    to_be_closed, not_now = page.get_by_role("table").filter(has_text="Supplier").all()
-    assert to_be_closed.get_by_role("columnheader").all_inner_texts() == ["Purchase", "Supplier", "Title", "Billed"]
-    assert to_be_closed.locator("tbody tr td:first-child").all_inner_texts() == [str(number) for number in closable]
-    assert not_now.get_by_role("columnheader").last.inner_text() == "Why not"
-    assert [text.split(": ")[1] for text in not_now.locator("tr td:last-child").all_inner_texts()] == [
-        "not paid",
-        "to review, not paid",
-    ]
+    expect(page.get_by_text("Close 4 purchases in Lucca?").first).to_be_visible()
+    tables = page.get_by_role("table").filter(has_text="Supplier")
+    ready, not_ready, left_out = tables.all()
+    assert [row[0] for row in cells(ready)] == [str(number) for number in closable]
+    for number, (_, title, supplier, billed, _) in zip(closable, cells(ready), strict=True):
+        purchase = lucca.purchase(number)
+        assert title.replace("\N{WORD JOINER}", "") == purchase["title"]
+        assert supplier == purchase["supplier"]["name"]
+        assert billed == f"{purchase['billedAmount']['counter']['value']:,.2f}\N{NO-BREAK SPACE}EUR"
+    assert tables.get_by_role("link").count() == 0
+    assert [row[0] for row in cells(not_ready)] == [str(number) for number in blocked]
+    assert [row[-1].split(": ")[1] for row in cells(not_ready)] == ["not paid", "to review, not paid"]
+    assert [row[0] for row in cells(left_out)] == [str(excluded)]
     page.screenshot(path=SCREENSHOTS / "approval.png")
     assert not lucca.closings
+
+    # Before the answer comes, an invoice comes in.
+    changed, *closed = closable
+    lucca.add_document(changed, conformityState="Confirmed", paymentState="Paid", amount=10_000)
     page.get_by_role("button", name="Approve").click()
-    assert run.wait() == "success"
-    assert_closed_once(lucca, closable)
+    assert run.wait(seconds=300) == "success"
+    assert_closed_once(lucca, closed)
+    assert {closing.comment for closing in lucca.closings} == {
+        f"Month-end by Airflow, {run.run_id}, approved by {USER}"
+    }
+    assert_reported(run, lucca, tmp_path, closed=closed, left_out=[*blocked, excluded, changed])
+
+    (file,) = tmp_path.glob("*.html")
+    page.goto(file.as_uri())
+    expect(page.get_by_role("heading", level=2)).to_have_text(["Left out (4)", "Closed (3)"])
+    left_out, shown = page.get_by_role("table").filter(has_text="Supplier").all()
+    assert {int(row[0]) for row in cells(left_out)} == {*blocked, excluded, changed}
+    assert [int(row[0]) for row in cells(shown)] == closed
+    page.set_viewport_size(WIDE)
+    page.screenshot(path=SCREENSHOTS / "month-end-report.png", full_page=True)
+
+
+def assert_reported(run: Run, lucca: Sandbox, folder: Path, *, closed: list[int], left_out: list[int]) -> None:
+    """See that the files are those that the task wrote, and say what Lucca says."""
+    files = {file.suffix: file for file in folder.iterdir()}
+    assert set(files) == {".html", ".csv", ".md"}
+    checksums = {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files.values()}
+    assert run.xcom("report", "sha256") == checksums
+    rows = read_report(folder)
+    assert [number for number, row in rows.items() if row["Outcome"] == "closed"] == closed
+    assert {number for number, row in rows.items() if row["Outcome"] == "left out"} == set(left_out)
+    for number, row in rows.items():
+        purchase = lucca.purchase(number)
+        value = purchase["billedAmount"]["counter"]["value"]
+        assert (row["State in Lucca"], row["Billed amount"]) == (purchase["state"], f"{value:.2f}".replace(".", ","))
+        assert row["Approved by"] == USER
+        assert f"\n| {number} | " in files[".md"].read_text()
+    assert re.search(r"billed .* when approved, .* now", rows[left_out[-1]]["Reason"])

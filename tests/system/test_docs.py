@@ -85,7 +85,7 @@ def test_a_person_is_asked_and_approves(airflow: Deployment, serve: Callable[...
     for number in asked:
         assert f"\n| {number} | " in shown["body"]
     assert {request.method for request in lucca.requests} == {"GET"}
-    answer(airflow, run, task_id)
+    answer(airflow.home, run, task_id)
     assert run.wait() == "success"
     assert run.xcom(task_id)["chosen_options"] == ["Approve"]
     assert_closed_once(lucca, asked if "ClosePurchaseOperator" in block.code else [])

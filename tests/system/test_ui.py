@@ -16,10 +16,12 @@ import requests
 from demo.api import HTTP, Api, wait_until
 from demo.deployment import ROOT
 from tests.system.conftest import DAGS
+from tests.system.test_airflow import answer
 
 TEXT = re.compile(
     r"Airflow is at +(?P<airflow>\S+)\nthe Lucca tenant at +(?P<tenant>\S+)\n"
-    r"Log in to Airflow as (?P<user>\S+) with the password (?P<password>\S+)\n(?s:.*)Ctrl-C ends both"
+    r"Log in to Airflow as (?P<user>\S+) with the password (?P<password>\S+)\n(?s:.*)"
+    r"writes its report to the folder\n(?P<reports>.+)\n(?s:.*)Ctrl-C ends both"
 )
 CLOSED = {
     "lucca_close_validated_purchases": 7,
@@ -103,10 +105,12 @@ def test_somebody_looks_around_and_leaves(
     assert {run.dag_id: run.wait() for run in runs} == dict.fromkeys(CLOSED, "success")
     assert counts()["closed"] == sum(CLOSED.values())
 
+    reports = Path(printed["reports"])
+    home = reports.parent
     approval = api.trigger("lucca_close_month_end")
-    approval.wait_for_task("approve", "deferred", "awaiting_input")
-
-    home = Path(api.get("/connections/lucca_validation")["host"]).parent
+    answer(home, approval, "approve")
+    assert approval.wait() == "success"
+    assert {file.suffix for file in reports.glob("month-*")} == {".html", ".csv", ".md"}
     assert home.parent == ROOT / ".airflow"
     assert len(users_of(home)) >= 4
     press_ctrl_c(process)

@@ -37,6 +37,9 @@ def test_a_dag_file_that_uses_what_is_for_dags_imports_no_http_library(module):
     new = imported_by(f"import {module}")
     assert module in new
     assert not [name for name in new if name.startswith(HTTP)]
+    if ".operators." in module:
+        rooms = {name.split(".")[1] for name in new if name.startswith("lucca_provider.")}
+        assert rooms == {"operators", "links"}
 
 
 def test_reading_what_users_hand_over_imports_nothing_that_airflow_has_not_imported():

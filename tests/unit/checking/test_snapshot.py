@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from lucca_provider.checking import (
     Conditions,
     Rules,
+    Seen,
     SeenDocument,
     SeenPurchase,
     check_purchases,
@@ -55,11 +57,16 @@ def invoice(number: int = 11, **changes: Any) -> Json:
     return document(1, number=number, **{**told, **changes})
 
 
+def seen(purchases: Mapping[int, SeenPurchase]) -> Seen:
+    return Seen(TENANT, datetime(2026, 6, 30, 8, tzinfo=timezone.utc), purchases)
+
+
 def find_reasons(before: Sequence[Json], now: Sequence[Json], **kwargs: Any) -> list[str] | None:
     """Return why a purchase, given with its documents, is blocked after it was approved; ``None`` if it is closable."""
     first = examine_purchases([1], Lucca(before[:1], before[1:]), Rules(), Conditions())
     assert first.check["closable"] == [1]
-    _, approved = read_snapshot(json.loads(json.dumps(take_snapshot(TENANT, first.seen))), name="unchanged_since")
+    carried = json.loads(json.dumps(take_snapshot(seen(first.seen))))
+    approved = read_snapshot(carried, name="unchanged_since").purchases
     source = Lucca(now[:1], now[1:], **kwargs)
     check = examine_purchases([1], source, Rules(), Conditions(approved=approved)).check
     if check["blocked"]:
@@ -73,8 +80,8 @@ def find_reasons(before: Sequence[Json], now: Sequence[Json], **kwargs: Any) -> 
 
 
 def test_a_snapshot_holds_what_was_read_with_exact_amounts():
-    seen = see_purchase(chairs(billedAmount=money(1234.5)), [invoice(amountIncludingTaxes=with_taxes("1234.50"))])
-    assert take_snapshot(TENANT, {1: seen})["purchases"] == {
+    one = see_purchase(chairs(billedAmount=money(1234.5)), [invoice(amountIncludingTaxes=with_taxes("1234.50"))])
+    assert take_snapshot(seen({1: one}))["purchases"] == {
         "1": [
             "Ongoing",
             "Chairs",
@@ -115,13 +122,13 @@ def test_texts_fit_into_any_database():
 
 
 @given(st.dictionaries(st.integers(1, 2**31), PURCHASES, max_size=3))
-def test_a_snapshot_is_read_back_from_json_as_it_was_taken(seen):
-    carried = json.loads(json.dumps(take_snapshot(TENANT, seen)))
-    assert read_snapshot(carried, name="unchanged_since") == (TENANT, seen)
+def test_a_snapshot_is_read_back_from_json_as_it_was_taken(purchases):
+    carried = json.loads(json.dumps(take_snapshot(seen(purchases))))
+    assert read_snapshot(carried, name="unchanged_since") == seen(purchases)
 
 
 def test_five_thousand_purchases_fit_into_one_megabyte():
-    seen = {
+    purchases = {
         number: see_purchase(
             chairs(title="Meeting room chairs 11/2025", supplier={"name": "Grand Large Voyages"}),
             [
@@ -132,10 +139,10 @@ def test_five_thousand_purchases_fit_into_one_megabyte():
         )
         for number in range(3_000, 8_000)
     }
-    size = len(json.dumps(take_snapshot(TENANT, seen)))
+    size = len(json.dumps(take_snapshot(seen(purchases))))
     assert size < 1_000_000
     # What the guide says.
-    assert 170 <= size / len(seen) <= 190
+    assert 170 <= size / len(purchases) <= 190
 
 
 def test_only_closable_purchases_are_in_a_snapshot():
@@ -147,7 +154,7 @@ def test_only_closable_purchases_are_in_a_snapshot():
 
 # -- what is no snapshot ---------------------------------------------------------------------------------------------
 
-GOOD: Json = {**take_snapshot(TENANT, {1: see_purchase(chairs(), [invoice()])})}
+GOOD: Json = {**take_snapshot(seen({1: see_purchase(chairs(), [invoice()])}))}
 ROW = GOOD["purchases"]["1"]
 
 
@@ -159,6 +166,9 @@ ROW = GOOD["purchases"]["1"]
         ({"closable": [1]}, "no snapshot"),
         ({**GOOD, "more": 1}, "no snapshot"),
         ({**GOOD, "tenant": None}, "no snapshot"),
+        ({**GOOD, "taken_at": None}, "no snapshot"),
+        ({**GOOD, "taken_at": "yesterday"}, "no snapshot"),
+        ({**GOOD, "taken_at": "2026-06-30T08:00:00"}, "no snapshot"),
         ({**GOOD, "purchases": []}, "no snapshot"),
         ({**GOOD, "purchase": ["state"]}, "other columns than this version"),
         ({**GOOD, "document": ["id"]}, "other columns than this version"),

@@ -374,6 +374,8 @@ def test_one_list_or_single_purchases_make_no_difference_to_a_snapshot(lucca):
         ({"document_dates": ("2026-01-01", None)}, "document_dates is None"),
         ({"document_dates": ("2026-01-01", "31/01/2026")}, "document_dates: '31/01/2026' is not a date"),
         ({"closing_date": "tomorrow"}, "closing_date: 'tomorrow' is not a date"),
+        ({"approved_by": "Anna Keller"}, "approved_by: 'Anna Keller' is not the output of an approval"),
+        ({"approved_by": {"chosen_options": "Approve"}}, "approved_by: .* is not the output of an approval"),
     ],
 )
 def test_bad_arguments_for_an_approval_fail_for_good_before_anything_is_sent(lucca, arguments, message):
@@ -398,3 +400,65 @@ def test_the_snapshot_of_another_tenant_is_refused_before_anything_is_sent(lucca
     with pytest.raises(AirflowFailException, match=f"the snapshot is of https://acme.ilucca.net, .* {lucca.url}"):
         run(purchase_ids=lucca.closable_ids, unchanged_since=snapshot)
     assert lucca.requests == []
+
+
+# -- only if somebody has approved -----------------------------------------------------------------------------------
+
+ANNA = {"id": "7", "name": "Anna Keller"}
+NOW = datetime.datetime(2026, 7, 1, 8, tzinfo=datetime.timezone.utc)
+APPROVED = {"chosen_options": ["Approve"], "params_input": {}, "responded_by_user": ANNA, "responded_at": NOW}
+
+
+def test_an_approval_passes_purchases_on_and_the_name_of_who_gave_it(lucca):
+    ti = TaskInstance()
+    assert run(ti, purchase_ids=lucca.closable_ids, approved_by=APPROVED)["closable"] == lucca.closable_ids
+    assert ti.pushed["approved_by"] == "Anna Keller"
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (None, "nobody answered"),
+        ({**APPROVED, "chosen_options": []}, "nobody answered"),
+        ({**APPROVED, "chosen_options": ["Reject"]}, "rejected by Anna Keller"),
+        ({"chosen_options": ["Reject"]}, "rejected by a person"),
+        ({**APPROVED, "chosen_options": ["Approve", "Reject"]}, "rejected by Anna Keller"),
+        # What time ran out for, or what an older provider says.
+        ({**APPROVED, "responded_by_user": None}, "the approval does not say who gave it, and when"),
+        ({"chosen_options": ["Approve"]}, "the approval does not say who gave it, and when"),
+        ({**APPROVED, "responded_at": None}, "the approval does not say who gave it, and when"),
+        ({**APPROVED, "responded_at": "yesterday"}, "the approval does not say who gave it, and when"),
+    ],
+)
+@pytest.mark.parametrize("on_blocked", ["fail", "warn", "skip"])
+def test_without_an_approval_the_task_fails_for_good_and_passes_nothing_on(lucca, answer, why, on_blocked):
+    ids, ti = lucca.closable_ids, TaskInstance()
+    operator = CheckPurchasesOperator(
+        task_id="check", purchase_ids=ids, approved_by="{{ a template }}", exclude=ids[0], on_blocked=on_blocked
+    )
+    operator.approved_by = answer  # as Airflow renders it
+    with pytest.raises(AirflowFailException, match=f"Not approved: {why}"):
+        operator.execute({"ti": ti})  # type: ignore[typeddict-item]
+    assert ti.pushed["closable"] == []
+    assert {one["id"]: one["reason"] for one in ti.pushed["unknown"]} == dict.fromkeys(ids[1:], f"not approved: {why}")
+    assert [one["id"] for one in ti.pushed["left_out"]] == ids[:1]
+    assert "approved_by" not in ti.pushed
+    assert lucca.requests == []
+
+
+@pytest.mark.parametrize("form", [lambda at: at, lambda at: at.isoformat(), lambda at: f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"])
+def test_an_approval_that_is_older_than_what_was_to_be_shown_is_none(lucca, form):
+    ids = lucca.closable_ids
+    snapshot = snapshot_of(lucca, *ids)
+    taken_at = datetime.datetime.fromisoformat(snapshot["taken_at"])
+    second = datetime.timedelta(seconds=1)
+    lucca.reset_requests()
+    for at in (taken_at - second, taken_at + second):
+        answer, ti = {**APPROVED, "responded_at": form(at)}, TaskInstance()
+        if at < taken_at:
+            with pytest.raises(AirflowFailException, match="Not approved: the check ran again after the approval"):
+                run(ti, purchase_ids=ids, unchanged_since=snapshot, approved_by=answer)
+            assert lucca.requests == []
+        else:
+            run(ti, purchase_ids=ids, unchanged_since=snapshot, approved_by=answer)
+        assert ti.pushed.get("closable", ids) == (ids if at > taken_at else [])

@@ -94,7 +94,7 @@ def test_every_purchase_is_in_the_file_with_its_state_in_lucca(lucca: Sandbox, t
     row = found[str(one)]
     assert (row["Title"], row["Comment sent"], row["Closing date sent"]) == ("Chairs 0", "Month-end", "2026-06-30")
     assert (row["DAG"], row["Run"], row["Task"], row["Map index"]) == ("month_end", "run 1", "report", "")
-    assert (row["Approved by"], row["Tenant"], row["Environment"]) == ("Anna Keller", lucca.url, "other")
+    assert (row["Approved by"], row["Tenant"], row["Environment"]) == ("Anna Keller", lucca.url, "")
     assert row["Read back"]
     assert result["counts"] == {
         "unconfirmed": 0,

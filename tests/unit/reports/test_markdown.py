@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,14 +17,20 @@ from lucca_provider.reports.text import REASON_LENGTH, one_line
 from tests.unit.reports.samples import CHECK, HEAD, REPORT, check_of, closing_of, texts
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+LINKING = MarkdownIt("gfm-like")
+"""It makes links of addresses that nobody marked as such."""
+assert LINKING.linkify
+# Unlike GFM it would make one of every name that ends with .com.
+LINKING.linkify.set({"fuzzy_link": False})
 PLAIN = {"text", "text_special"}
+UNSEEN = "\N{WORD JOINER}"
 
 
 def shown(inline: Token) -> str:
     """Return the text of a cell in which nothing is marked up."""
     parts = inline.children or []
     assert {part.type for part in parts} <= PLAIN
-    return "".join(part.content for part in parts)
+    return "".join(part.content for part in parts).replace(UNSEEN, "")
 
 
 def tables(markdown: str) -> Iterator[list[list[str]]]:
@@ -65,6 +72,25 @@ def test_a_row_stays_a_row_and_shows_its_text(text: str) -> None:
     assert refused[1:4] == [title, title, "unknown"]
     assert unresolved[1:4] == ["–", "–", "unknown"]
     assert unresolved[4] == one_line(text or "unresolved", REASON_LENGTH)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.com/invoice",
+        "HTTP://EXAMPLE.COM",
+        "ftp://example.com",
+        "billing@example.com",
+        "mailto:billing@example.com",
+    ],
+)
+def test_an_address_in_a_title_is_no_link(address: str) -> None:
+    tokens = LINKING.parse(to_markdown(closing_of(f"see {address}, please", tenant="https://acme.ilucca.net")))
+    cells = [token for before, token in itertools.pairwise(tokens) if before.type == "td_open"]
+    assert f"see {address}, please" in {shown(cell) for cell in cells}
+    linked = [child for token in tokens for child in token.children or [] if child.type == "link_open"]
+    # A line above the table may name the tenant, and what else the DAG's author wrote.
+    assert "https://acme.ilucca.net" in [child.attrs["href"] for child in linked]
 
 
 @given(texts)
@@ -132,6 +158,12 @@ def test_an_approval_shows_every_purchase_below_what_it_means() -> None:
         "`exclude`",
     ):
         assert part in above
+
+
+def test_an_approval_says_which_month_it_is_about() -> None:
+    table = check_table(CHECK, HEAD)
+    assert "2026-06-01 to 2026-06-30" in approval_body(table, document_dates=("2026-06-01", "2026-06-30"))
+    assert "whatever their month" in approval_body(table)
 
 
 def test_an_approval_says_what_is_not_known_of_the_run() -> None:

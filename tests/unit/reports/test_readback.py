@@ -124,6 +124,7 @@ def test_what_the_closing_reported_counts_for_more_than_what_a_check_left_out() 
         ({**APPROVAL, "responded_by_user": {"id": "7", "name": None}}, "7"),
         ({**APPROVAL, "responded_by_user": None}, None),
         ({**APPROVAL, "chosen_options": ["Reject"]}, None),
+        ({**APPROVAL, "chosen_options": ["Approve", "Reject"]}, None),
     ],
 )
 def test_who_approved_is_told_by_a_name_or_by_the_approval(approved: Any, name: str | None) -> None:
@@ -136,6 +137,18 @@ def test_after_a_rejection_the_report_says_who_said_no() -> None:
     )
     assert dict(account.left_out) == {1: "not approved: rejected by Anna Keller", 2: "not paid"}
     assert shape(table(account, {1: "Ongoing", 2: "Ongoing"})).keys() == {Group.LEFT_OUT}
+
+
+@pytest.mark.parametrize("approved", [None, "", "None"])
+def test_if_nobody_who_was_asked_approved_nothing_is_unresolved(approved: Any) -> None:
+    account = read_account(report=None, purchase_ids=[1], approved=approved, asked=True)
+    assert dict(account.left_out) == {1: "not approved: rejected, or nobody answered"}
+    assert shape(table(account, {1: "Ongoing"})).keys() == {Group.LEFT_OUT}
+
+
+def test_an_approval_that_does_not_say_by_whom_leaves_open_whether_the_closing_ran() -> None:
+    account = read_account(report=None, purchase_ids=[1], approved={"chosen_options": ["Approve"]}, asked=True)
+    assert shape(table(account, {1: "Ongoing"})).keys() == {Group.UNRESOLVED}
 
 
 @pytest.mark.parametrize("form", [lambda sent: sent, json.dumps, str])
@@ -188,9 +201,9 @@ def test_another_tenant_is_not() -> None:
         ({"left_out": {"seven": "no"}}, "left_out: 1 value.* not purchase ids"),
         ({"left_out": {"closable": [1]}}, "left_out: it has no list"),
         ({"left_out": [[0]]}, "left_out: 1 value.* not purchase ids"),
-        ({"approved": {"approved": True}}, "approved_by: .* neither a name nor"),
-        ({"approved": str(APPROVAL)}, "approved_by: .* neither a name nor"),
-        ({"approved": 5}, "approved_by: 5 is neither"),
+        ({"approved": {"approved": True}}, "approved_by: .* is not the output of an approval"),
+        ({"approved": str(APPROVAL)}, "approved_by: .* is not the output of an approval"),
+        ({"approved": 5}, "approved_by: 5 is not the output"),
     ],
 )
 def test_what_cannot_be_used_is_refused_by_name(arguments: dict[str, Any], message: str) -> None:

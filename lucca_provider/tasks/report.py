@@ -1,0 +1,89 @@
+"""What the operator that reports does in a worker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
+
+from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
+from lucca_provider.reading.purchases import read_back
+from lucca_provider.reports import Table, to_markdown
+from lucca_provider.reports.markdown import MAX_BODY_BYTES
+from lucca_provider.reports.readback import count_groups, say_unconfirmed
+from lucca_provider.tasks.common import (
+    build_head,
+    connect,
+    push_link,
+    push_result,
+    push_value,
+    say_listed,
+    without_retry,
+)
+from lucca_provider.tasks.reporting import Arguments, Files, Result, read_reporting, write_files
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from lucca_provider.operators.reports import ReportClosingsOperator
+
+__all__ = ["report"]
+
+
+def report(task: ReportClosingsOperator, context: Context) -> Result:
+    """
+    Read back what was closed, and write the files.
+
+    :param task: the operator
+    :param context: Airflow's context
+    :raises Exception: as the operator says
+    """
+    arguments = read_reporting(task)
+    account = arguments.account
+    hook = connect(task.lucca_conn_id)
+    with without_retry():
+        account.assert_tenant(hook.base_url)
+    push_link(context, hook)
+    head = replace(build_head(context, hook), read_back_at=datetime.now(timezone.utc))
+    task.log.info("Reading back %s purchases at %s.", len(account.purchase_ids), hook.base_url)
+    read = read_back(account.purchase_ids, hook, closed=account.closed)
+    table = account.table(head, read)
+    task.log.info("Read back: %s", table.summary)
+    return _hand_over(task, context, table, arguments, read.error)
+
+
+def _hand_over(
+    task: ReportClosingsOperator, context: Context, table: Table, arguments: Arguments, error: LuccaError | None
+) -> Result:
+    # Before the files, so that it is there whatever becomes of them.
+    text = to_markdown(table, max_bytes=MAX_BODY_BYTES, link=", ".join(arguments.paths))
+    push_value(task, context, "markdown", text)
+    files = write_files(table, arguments)
+    result = Result(counts=count_groups(table), paths=list(files.sha256), sha256=dict(files.sha256))
+    try:
+        _raise_problems(table, files, error)
+    except Exception:
+        push_result(task, context, result)
+        raise
+    return result
+
+
+def _raise_problems(table: Table, files: Files, error: LuccaError | None) -> None:
+    """Raise what is worst of all that went wrong, and name the rest."""
+    unconfirmed = say_unconfirmed(table)
+    if unconfirmed:
+        message = (
+            f"{len(unconfirmed)} purchases were reported as closed, but Lucca does not confirm it. A retry reads their "
+            "state again."
+        )
+        raise LuccaUnresolvedError(
+            say_listed(message, [*files.problems, *unconfirmed]), retry_after=error.retry_after if error else None
+        ) from error
+    if error is not None:
+        raise error
+    if files.problems:
+        message = "Not all files could be written. What was read back is in this task's XComs; a retry reads again."
+        message = say_listed(message, files.problems)
+        raise AirflowException(message) if files.can_be_retried else AirflowFailException(message)
