@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import signal
 from collections.abc import Callable, Generator, Iterator
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from demo.deployment import ROOT, STOPS, Deployment, free_ports
+from demo.deployment import PASSWORD, ROOT, STOPS, USER, Deployment, free_ports
 from lucca_provider.sandbox import Sandbox
 from tests.integration.test_docs import PROGRAMS
 
@@ -26,6 +27,10 @@ DAGS = (ROOT / "dags", ROOT / "tests" / "system" / "dags")
 """The examples, and those that only tests need."""
 APPROVALS = [block for block in PROGRAMS if "ApprovalOperator" in block.code]
 """What the docs show of approvals, which tests without a whole Airflow only load."""
+SHOWN = [*APPROVALS, *(block for block in PROGRAMS if block.page.stem == "telling" and block not in APPROVALS)]
+"""What of the docs is run in a whole Airflow."""
+APPROVER = "anna"
+"""Who may approve in the docs, where somebody is named; an ordinary user."""
 
 
 def stop(number: int, frame: object) -> NoReturn:
@@ -55,9 +60,18 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Start an Airflow with the DAGs of the examples, the tests and the docs, LocalExecutor and SQLite."""
     connection = f"lucca://:{quote(KEY, safe='')}@127.0.0.1:{FIXED_PORT}/http"
     docs = tmp_path_factory.mktemp("docs")
-    for block in APPROVALS:
-        (docs / f"{block.page.stem}_{block.line}.py").write_text(block.code)
-    with Deployment(environ={"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}, dags=[*DAGS, docs]) as deployment:
+    for block in SHOWN:
+        # Where the pages keep files; and what would take days to be late is late at once.
+        code = block.code.replace("/data/reports/", f"{docs}/").replace("timedelta(days=4)", "timedelta(seconds=0)")
+        (docs / f"{block.page.stem}_{block.line}.py").write_text(code)
+    passwords = docs / "passwords.json"
+    passwords.write_text(json.dumps({USER: PASSWORD, APPROVER: PASSWORD}))
+    environ = {
+        "AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection,
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin,{APPROVER}:user",
+    }
+    with Deployment(environ=environ, dags=[*DAGS, docs]) as deployment:
         yield deployment
 
 
