@@ -15,7 +15,7 @@ from demo.deployment import PASSWORD, Deployment
 from lucca_provider.sandbox import Sandbox
 from tests.integration.mail_server import Mailbox, mail_connection, serve_mails, text_of
 from tests.system.conftest import APPROVER
-from tests.system.test_airflow import assert_closed_once
+from tests.system.test_airflow import answer, assert_closed_once
 
 Serve = Callable[..., Sandbox]
 UNPAID = [{"conformityState": "Confirmed", "paymentState": "ToPay"}]
@@ -57,13 +57,13 @@ def test_only_who_is_assigned_approves_and_is_asked_by_mail(
     assert mail["Subject"] == "2 purchases wait for your approval"
     (link,) = re.findall(r'href="([^"]+)"', text_of(mail))
     assert unquote(link) == f"{airflow.url}/dags/ask_by_mail/runs/{run.run_id}/tasks/approve/required_actions"
-    run.wait_for_task("approve", "awaiting_input")
+    run.wait_for_task("approve", "awaiting_input", seconds=120)
     # An administrator, but not assigned.
     with pytest.raises(RuntimeError, match="answered 403"):
         run.answer("approve")
     assert run.task("approve")["state"] == "awaiting_input"
     assert lucca.closings == []
-    Run(anna, run.dag_id, run.run_id).answer("approve")
+    answer(airflow, Run(anna, run.dag_id, run.run_id), "approve")
     assert run.wait() == "success"
     assert run.xcom("approve")["responded_by_user"]["id"] == APPROVER
     assert_closed_once(lucca, ids)
@@ -78,10 +78,9 @@ def test_a_mail_server_that_is_down_fails_neither_approval_nor_closing(
         bound.bind(("127.0.0.1", 0))
         airflow.api.set_connection("smtp_default", mail_connection(bound.getsockname()[1]))
         run = airflow.api.trigger("ask_by_mail")
-        run.wait_for_task("mail", "up_for_retry")
-        run.wait_for_task("approve", "awaiting_input")
-        Run(anna, run.dag_id, run.run_id).answer("approve")
-        run.wait_for_task("close", "success")
+        run.wait_for_task("mail", "up_for_retry", seconds=120)
+        answer(airflow, Run(anna, run.dag_id, run.run_id), "approve")
+        run.wait_for_task("close", "success", seconds=120)
     assert_closed_once(lucca, ids)
     # The mail waits for its retry, which nobody waits for here.
     airflow.api.patch(run.path, {"state": "failed"})
