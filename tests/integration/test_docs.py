@@ -137,8 +137,8 @@ def test_python_runs(
         os.environ.clear()
         os.environ.update(before)
     assert bool(dags) is ("DAG(" in block.code)
-    # Nobody is there to approve: what asks for it is followed to its end in tests/system.
-    if dags and "ApprovalOperator" not in block.code:
+    # Nobody is there to approve, and dag.test() of Airflow 3.3 cannot run what has a deadline: tests/system runs both.
+    if dags and not re.search("ApprovalOperator|DeadlineAlert", block.code):
         for dag in dags.values():
             assert run_dag(dag).state == "success"
         closes = "ClosePurchaseOperator" in block.code
