@@ -18,6 +18,7 @@ from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.limits import Clock
 from tests.conftest import ROOT
 from tests.integration.hook_tools import KEY, Connect, FastClock
+from tests.integration.mail_server import Mailbox, serve_mails
 
 
 def run(*command: object, home: Path | None = None) -> str:
@@ -98,6 +99,15 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
     for hook in hooks:
         if "client" in vars(hook):
             hook.get_conn().close()
+
+
+@pytest.fixture
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
+    """Serve mails, and make that Airflow's connection for mails."""
+    mailbox = Mailbox()
+    with serve_mails(mailbox) as connection:
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", connection)
+        yield mailbox
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ from lucca_provider.operators.reports import ReportClosingsOperator
 from lucca_provider.sandbox import FAULTS, Sandbox
 from lucca_provider.sandbox.__main__ import _parser
 from tests.conftest import AIRFLOW, ROOT
+from tests.integration.mail_server import Mailbox
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 IDS = range(101, 110)
@@ -118,7 +119,9 @@ def load(file: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
-def test_python_runs(block: Block, lucca: Sandbox, run_dag: Callable[..., Any], tmp_path: Path) -> None:
+def test_python_runs(
+    block: Block, lucca: Sandbox, mailbox: Mailbox, run_dag: Callable[..., Any], tmp_path: Path
+) -> None:
     if block.info:
         needed = re.fullmatch(r"(\d+)\.(\d+)\+", block.info)
         assert needed, f"{block}: what is {block.info!r}?"
@@ -134,8 +137,8 @@ def test_python_runs(block: Block, lucca: Sandbox, run_dag: Callable[..., Any], 
         os.environ.clear()
         os.environ.update(before)
     assert bool(dags) is ("DAG(" in block.code)
-    # Nobody is there to approve: what asks for it is followed to its end in tests/system.
-    if dags and "ApprovalOperator" not in block.code:
+    # Nobody is there to approve, and dag.test() of Airflow 3.3 cannot run what has a deadline: tests/system runs both.
+    if dags and not re.search("ApprovalOperator|DeadlineAlert", block.code):
         for dag in dags.values():
             assert run_dag(dag).state == "success"
         closes = "ClosePurchaseOperator" in block.code

@@ -52,7 +52,7 @@ def test_a_month_end_closes_nothing_again_that_was_closed_before_its_approval(
     other = airflow.api.trigger("lucca_close_chosen_purchases", {"purchase_ids": seven})
     assert other.wait() == "success"
     assert lucca.closed_ids == seven
-    answer(airflow, month_end, "approve")
+    answer(airflow.home, month_end, "approve")
     assert month_end.wait() == "success"
     assert posted_again(lucca) == Counter()
     assert lucca.closed_ids == ids
