@@ -1,17 +1,10 @@
-"""
-Run a closing in a process of its own, for a test that kills it.
-
-``python -m tests.integration.killed_task start|retry``
-
-``retry`` does what the scheduler does with a task whose process is gone: it counts the try, and runs the next one.
-"""
+"""Runs a closing in a process of its own, for a test that kills it: ``python -m tests.integration.killed_task``."""
 
 from __future__ import annotations
 
 import datetime
 import json
 import os
-import sys
 from typing import Any
 
 from airflow.providers.common.compat.sdk import DAG
@@ -34,6 +27,7 @@ def build() -> DAG:
 
 
 def retry(dag: Any) -> None:
+    """Do what the scheduler does with a task whose process is gone: count the try, and run the next one."""
     from airflow.models.taskinstance import TaskInstance
 
     with create_session() as session:
@@ -66,10 +60,7 @@ def main() -> None:
     dag = build()
     if AIRFLOW >= (3, 0):
         register(dag)
-    if sys.argv[1] == "retry":
-        retry(dag)
-    else:
-        dag.test()
+    dag.test()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import re
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from airflow.providers.common.compat.sdk import DAG, task
 from lucca_provider.operators.purchases import ClosePurchaseOperator
 from lucca_provider.sandbox import Sandbox
 from tests.conftest import AIRFLOW
+from tests.integration.killed_task import build, retry
 
 ROOT = Path(__file__).parents[2]
 KEY = "a-key-that-must-not-be-seen"
@@ -172,23 +172,20 @@ def test_a_deferrable_task_waits_in_the_trigger_over_several_windows(run_dag, tm
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_task_killed_with_sigkill_is_finished_by_its_next_try(airflow_db, tmp_path, deferrable):
+def test_a_task_killed_with_sigkill_is_finished_by_its_next_try(airflow_db, capfd, monkeypatch, deferrable):
     with Sandbox(purchases=12, states={"closable": 1}, limit=8, window=2, latency=0.2, api_key=KEY) as lucca:
         ids = lucca.closable_ids
-        env = {
-            **os.environ,
-            "AIRFLOW_CONN_LUCCA_DEFAULT": lucca.connection_uri,
-            "DAG_ID": f"killed_{deferrable}",
-            "PURCHASE_IDS": json.dumps(ids),
-            "DEFERRABLE": json.dumps(deferrable),
-        }
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
+        monkeypatch.setenv("DAG_ID", f"killed_{deferrable}")
+        monkeypatch.setenv("PURCHASE_IDS", json.dumps(ids))
+        monkeypatch.setenv("DEFERRABLE", json.dumps(deferrable))
         # In the second window of a deferrable task, that is after it came back once.
-        _kill(start(env, "start"), until=lambda: len(lucca.closings) >= (9 if deferrable else 4))
+        _kill(start(), until=lambda: len(lucca.closings) >= (9 if deferrable else 4))
         in_doubt = len(lucca.closings)
         assert 4 <= in_doubt < 12
-        finished = start(env, "retry")
-        output = finished.communicate(timeout=120)[0]
-        assert finished.returncode == 0, output
+        retry(build())
+        output = "".join(capfd.readouterr())
+        assert lucca.url in output
         assert lucca.closed_ids == ids, output
         assert [lucca.posts(purchase_id) for purchase_id in ids] == [1] * 12
         if AIRFLOW < (3, 1):
@@ -197,11 +194,10 @@ def test_a_task_killed_with_sigkill_is_finished_by_its_next_try(airflow_db, tmp_
         assert KEY not in output
 
 
-def start(env: dict[str, str], mode: str) -> subprocess.Popen[str]:
+def start() -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.killed_task", mode],
+        [sys.executable, "-m", "tests.integration.killed_task"],
         cwd=ROOT,
-        env=env,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
