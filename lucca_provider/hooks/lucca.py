@@ -7,9 +7,9 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import requests
-from airflow.providers.common.compat.sdk import BaseHook
 
 from lucca_provider import __version__
+from lucca_provider.compat import BaseHook, mask_secret
 from lucca_provider.exceptions import LuccaConfigurationError, LuccaError
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.hooks._lists import Query, read_pages, read_query
@@ -19,12 +19,6 @@ from lucca_provider.hooks.client import InvoicesClient
 from lucca_provider.inputs import parse_closing_date, parse_comment, parse_purchase_ids
 from lucca_provider.limits import Pacer, Window
 from lucca_provider.reading.lists import DOCUMENTS, PURCHASES, ListPage, ListReader
-
-try:
-    from airflow.sdk.log import mask_secret
-except ImportError:
-    # Airflow 2. The compat provider has this only in later versions than the provider needs.
-    from airflow.utils.log.secrets_masker import mask_secret  # type: ignore[import-not-found,no-redef]
 
 if TYPE_CHECKING:
     import datetime

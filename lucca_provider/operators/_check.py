@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
+from lucca_provider.compat import BaseOperator
 from lucca_provider.links.lucca import LuccaInvoicesLink
 
 if TYPE_CHECKING:
     import datetime
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
-
     from lucca_provider.checking import Check
+    from lucca_provider.compat import Context, XComArg
 
 __all__ = ["CheckPurchasesOperator"]
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException, BaseOperator
-
+from lucca_provider.compat import AirflowException, AirflowFailException, BaseOperator
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.inputs import InvalidInputError
 from lucca_provider.links.lucca import LuccaInvoicesLink
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
-
+    from lucca_provider.compat import Context, XComArg
     from lucca_provider.hooks.lucca import LuccaHook
 
 __all__ = ["ReportClosingsOperator"]

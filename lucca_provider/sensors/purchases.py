@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.exceptions import AirflowRescheduleException
-from airflow.providers.common.compat.sdk import (
+
+from lucca_provider.compat import (
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSensorTimeout,
@@ -17,7 +18,6 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
     conf,
 )
-
 from lucca_provider.exceptions import LuccaError, LuccaForbiddenError, LuccaThrottledError, LuccaUnresolvedError
 from lucca_provider.links.lucca import LuccaInvoicesLink
 from lucca_provider.tasks.checking import Arguments, read_arguments, say_open
@@ -26,8 +26,7 @@ from lucca_provider.tasks.common import connect, push_link, say_counts, say_list
 if TYPE_CHECKING:
     import datetime
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
-
+    from lucca_provider.compat import Context, XComArg
     from lucca_provider.hooks.lucca import LuccaHook
 
 __all__ = ["PurchasesClosableSensor"]

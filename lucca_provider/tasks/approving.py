@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from lucca_provider.checking import Conditions, Examination, take_snapshot
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.inputs import InvalidInputError
 from lucca_provider.reports import Head, approval_body, check_table, read_details, to_markdown
 from lucca_provider.tasks.arguments import (
@@ -21,8 +20,7 @@ from lucca_provider.tasks.arguments import (
 from lucca_provider.tasks.common import push_value
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from lucca_provider.compat import Context
     from lucca_provider.hooks.lucca import LuccaHook
 
 __all__ = ["ApprovalArguments", "push_findings", "read_approval_arguments"]

@@ -7,16 +7,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from lucca_provider.checking import SeenPurchase, read_snapshot
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.inputs import InvalidInputError, parse_closing_date, parse_comment, parse_purchase_ids
 from lucca_provider.inputs.errors import shown
 
 if TYPE_CHECKING:
     import datetime
 
-    from airflow.providers.common.compat.sdk import Context
+    from lucca_provider.compat import Context
 
 __all__ = [
     "read_closing_arguments",

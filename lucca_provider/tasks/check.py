@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
-
 from lucca_provider.checking import Check, unread_check
+from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.tasks.approving import push_findings, read_approval_arguments
 from lucca_provider.tasks.checking import read_arguments, say_open
 from lucca_provider.tasks.common import connect, push_link, push_result, say_counts, say_listed
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from lucca_provider.compat import Context
     from lucca_provider.operators.purchases import CheckPurchasesOperator
 
 __all__ = ["check"]

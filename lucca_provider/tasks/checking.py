@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from lucca_provider.checking import Check, Conditions, Examination, Rules, check_purchases, examine_purchases
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.inputs import InvalidInputError, parse_states
 from lucca_provider.tasks.arguments import read_day, read_purchase_ids
 

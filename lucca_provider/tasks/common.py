@@ -6,14 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.exceptions import LuccaConfigurationError
 from lucca_provider.links.lucca import LuccaInvoicesLink
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator, Context
-
+    from lucca_provider.compat import BaseOperator, Context
     from lucca_provider.hooks.lucca import LuccaHook
 
 __all__ = ["connect", "push_link", "push_result", "push_value", "say_counts", "say_listed"]

@@ -32,8 +32,9 @@ def write_report(path: str, data: bytes, form: str) -> str:
     :raises FileTakenError: if there is another file
     :raises Exception: what the store raises, if it cannot be written
     """
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
     from fsspec.implementations.local import LocalFileSystem
+
+    from lucca_provider.compat import ObjectStoragePath
 
     place = ObjectStoragePath(path)
     before = _read_beginning(place)

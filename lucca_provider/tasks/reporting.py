@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypedDict
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.inputs import InvalidInputError
 from lucca_provider.inputs.errors import shown
 from lucca_provider.reports import STYLES, Table, to_csv, to_html, to_markdown

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
-
 from lucca_provider.closing import ClosingRun, Driver, Report, say_problems
+from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.limits import Window
 from lucca_provider.tasks.announcing import announce
@@ -26,8 +25,7 @@ from lucca_provider.tasks.store import MAX_EVENT_SIZE, open_journal, pack, read_
 from lucca_provider.triggers.lucca import LuccaWaitTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from lucca_provider.compat import Context
     from lucca_provider.hooks.lucca import LuccaHook
     from lucca_provider.operators.purchases import ClosePurchaseOperator
     from lucca_provider.tasks.closing import Arguments

@@ -22,10 +22,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
-from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
 from lucca_provider import __version__
 from lucca_provider.checking import Rules
+from lucca_provider.compat import AirflowNotFoundException
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaConfigurationError,
@@ -1196,7 +1196,7 @@ def test_a_hook_that_has_read_lists_is_pickled_too(connect: Connect) -> None:
 
 
 def test_airflow_masks_the_key_also_without_what_it_was_pasted_with(connect: Connect) -> None:
-    from airflow.providers.common.compat.sdk import redact
+    from tests.airflow_names import redact
 
     key = f"a-key-of-this-run-only-{time.time_ns()}"  # what was masked once stays so
     assert key in str(redact(f"The key is {key}."))

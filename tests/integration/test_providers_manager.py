@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from airflow import __version__ as airflow_version
-from airflow.providers.common.compat.sdk import Asset
 from airflow.providers_manager import ProvidersManager
 
 from lucca_provider import __version__
 from lucca_provider.get_provider_info import get_provider_info
+from tests.airflow_names import Asset
 
 AIRFLOW = tuple(int(part) for part in airflow_version.split(".")[:2])
 LABELS = {

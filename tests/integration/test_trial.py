@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.exceptions import LuccaError, LuccaInDoubtError, LuccaRefusedError
 from lucca_provider.sandbox import FAULTS, Behaviour, Sandbox
 from lucca_provider.tasks.trial import try_tenant

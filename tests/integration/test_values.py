@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowFailException, BaseOperator, task
 
+from lucca_provider.compat import AirflowFailException, BaseOperator
 from lucca_provider.tasks.arguments import read_closing_arguments
+from tests.airflow_names import DAG, task
 
 REFUSED: dict[str, str] = {}
 READ: dict[str, Any] = {}

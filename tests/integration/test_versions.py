@@ -15,11 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, AirflowException, task
 from packaging.specifiers import SpecifierSet
 
 import lucca_provider
+from lucca_provider.compat import AirflowException
 from lucca_provider.get_provider_info import CONNECTION_FIELDS
+from tests.airflow_names import DAG, task
 from tests.conftest import AIRFLOW, ROOT
 from tests.integration.test_docs import page, rows, setup_cfg
 

@@ -17,7 +17,7 @@ HTTP = ("requests", "httpx", "aiohttp", "urllib3", "http.client", "fastapi", "uv
 
 def imported_by(statement: str) -> set[str]:
     code = (
-        f"import airflow, airflow.providers.common.compat.sdk as s; s.BaseOperator; import sys\n"
+        f"from lucca_provider.compat import BaseOperator; import sys\n"
         f"before = set(sys.modules)\n{statement}\nprint('\\n'.join(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

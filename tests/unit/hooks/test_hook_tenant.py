@@ -10,10 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import Connection
 
 from lucca_provider.exceptions import LuccaConfigurationError
 from lucca_provider.hooks._tenant import Tenant
+from tests.airflow_names import Connection
 
 KEY = "b5c1-4f7e-KEY"
 

@@ -8,8 +8,8 @@ import re
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaAccessError, LuccaUnresolvedError
 from lucca_provider.operators.purchases import CheckPurchasesOperator
 from lucca_provider.sandbox import Sandbox

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.exceptions import LuccaAccessError, LuccaForbiddenError
 from lucca_provider.operators.purchases import ListPurchasesOperator
 from lucca_provider.sandbox import Sandbox

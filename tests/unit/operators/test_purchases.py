@@ -13,13 +13,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
 
+from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import ClosePurchaseOperator
 from lucca_provider.sandbox import Sandbox
 from lucca_provider.tasks.store import pack, unpack
+from tests.airflow_names import TaskDeferred
 from tests.conftest import AIRFLOW
 from tests.unit.airflow_fakes import TaskInstance, fire
 

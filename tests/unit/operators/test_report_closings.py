@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
+from lucca_provider.compat import AirflowException, AirflowFailException
 from lucca_provider.exceptions import LuccaAccessError, LuccaUnresolvedError
 from lucca_provider.operators.reports import ReportClosingsOperator
 from lucca_provider.reports.markdown import MAX_BODY_BYTES

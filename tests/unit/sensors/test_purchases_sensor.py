@@ -7,19 +7,15 @@ import time
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import (
-    AirflowFailException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    TaskDeferred,
-)
 
+from lucca_provider.compat import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 from lucca_provider.exceptions import LuccaAccessError, LuccaForbiddenError, LuccaUnresolvedError
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import CheckPurchasesOperator
 from lucca_provider.sandbox import Sandbox
 from lucca_provider.sensors.purchases import PurchasesClosableSensor
 from lucca_provider.triggers.lucca import LuccaWaitTrigger
+from tests.airflow_names import TaskDeferred
 from tests.unit import airflow_fakes
 from tests.unit.airflow_fakes import fire
 
