@@ -38,19 +38,24 @@ class Asked:
     A request, as far as messages need it.
 
     :param what: such as ``Closing purchase 12 at https://acme.ilucca.net``
-    :param conn_id: the Airflow connection
-    :param doubt: what to say where it is not known whether Lucca did as asked
+    :param reads: whether it changes nothing
     :param purchase_id: the purchase that it is about
     :param correlation_id: what it carries as ``X-Correlation-ID``
     :param check: says what is wrong with the JSON of an answer that is a clear yes otherwise; ``None`` if nothing is
+    :param conn_id: the Airflow connection
     """
 
     what: str
-    conn_id: str | None
-    doubt: str
+    reads: bool
     purchase_id: int | None
     correlation_id: str
     check: Callable[[Any], str | None]
+    conn_id: str | None = None
+
+    @property
+    def doubt(self) -> str:
+        """What to say where it is not known whether Lucca did as asked."""
+        return "Nothing was changed." if self.reads else "It may or may not have happened."
 
 
 _KNOWN: dict[int, tuple[type[LuccaError], str]] = {
