@@ -53,7 +53,7 @@ def _pass_on(task: CheckPurchasesOperator, context: Context, check: Check) -> Ch
     if task.on_blocked == "fail" and lines:
         push_result(task, context, check)
         message = (
-            f"{len(lines)} of {count_all(check)} purchases cannot be closed now, so none is passed on. Fix the cause in "
+            f"{len(lines)} of {count_all(check)} purchases cannot be closed now; none is passed on. Fix the cause in "
             "Lucca and clear this task, or pass the others on with on_blocked='warn' (guide \"Validating\", 2)."
         )
         error = AirflowFailException if check["blocked"] else LuccaUnresolvedError

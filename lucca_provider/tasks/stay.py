@@ -75,8 +75,8 @@ class Stay:
             carried = unpack(event["progress"])
         except (KeyError, ValueError) as error:
             raise LuccaUnresolvedError(
-                f"What the trigger returned cannot be read ({type(error).__name__}). Nothing more was sent; a retry reads "
-                "states first."
+                f"What the trigger returned cannot be read ({type(error).__name__}). Nothing more was sent; a retry "
+                "reads states first."
             ) from error
         return self._close(carried)
 
@@ -135,8 +135,8 @@ class Stay:
             self._task.log.info(say_start(arguments.purchase_ids, hook.tenant))
         elif event.get("tenant") != hook.base_url:
             raise LuccaUnresolvedError(
-                "The connection was changed to another tenant while this task waited. Nothing more was sent. Start a new "
-                "DAG run for the other tenant."
+                "The connection was changed to another tenant while this task waited. Nothing more was sent. Start a "
+                "new DAG run for the other tenant."
             )
         journal = open_journal(
             self._context,
