@@ -262,7 +262,8 @@ class LuccaHook(BaseHook):
             where = f"{self.base_url} ({self.environment})"
             self.client.probe()
         except LuccaConfigurationError as error:
-            return False, str(error)
+            # Without the id: for a form's test Airflow makes one up.
+            return False, str(error).removeprefix(f"Connection {self.lucca_conn_id!r}: ")
         except LuccaError as error:
             return False, f"{where}: {advise(error)}"
         return True, (

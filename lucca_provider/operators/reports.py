@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lucca_provider.compat import AirflowException, AirflowFailException, BaseOperator
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.inputs import InvalidInputError
-from lucca_provider.links.lucca import LuccaInvoicesLink
+from lucca_provider.links.lucca import lucca_links
 from lucca_provider.reading.purchases import read_back
 from lucca_provider.reports import Head, Table, to_markdown
 from lucca_provider.reports.markdown import MAX_BODY_BYTES
@@ -72,7 +72,7 @@ class ReportClosingsOperator(BaseOperator):
         "approved_by",
         "lucca_conn_id",
     )
-    operator_extra_links = (LuccaInvoicesLink(),)
+    operator_extra_links = lucca_links()
     ui_color = "#f5d9c8"
 
     def __init__(
