@@ -38,17 +38,22 @@ class Asked:
     A request, as far as messages need it.
 
     :param what: such as ``Closing purchase 12 at https://acme.ilucca.net``
-    :param doubt: what to say where it is not known whether Lucca did as asked
+    :param reads: whether it changes nothing
     :param purchase_id: the purchase that it is about
     :param correlation_id: what it carries as ``X-Correlation-ID``
     :param check: says what is wrong with the JSON of an answer that is a clear yes otherwise; ``None`` if nothing is
     """
 
     what: str
-    doubt: str
+    reads: bool
     purchase_id: int | None
     correlation_id: str
     check: Callable[[Any], str | None]
+
+    @property
+    def doubt(self) -> str:
+        """What to say where it is not known whether Lucca did as asked."""
+        return "Nothing was changed." if self.reads else "It may or may not have happened."
 
 
 _KNOWN: dict[int, tuple[type[LuccaError], str]] = {
@@ -90,6 +95,7 @@ def find_problem(response: requests.Response, body: Body, asked: Asked, show: Sh
         errors=body.errors,
         purchase_id=asked.purchase_id,
         retry_after=read_retry_after(headers.get("Retry-After"), date=headers.get("Date")),
+        outage=kind is LuccaThrottledError or (asked.reads and kind is LuccaInDoubtError),
         web_page=body.is_html,
         correlation_id=asked.correlation_id,
         # Some servers only repeat what the request carried.

@@ -52,7 +52,12 @@ def explain_failure(failure: Exception, asked: Asked, show: Show, *, began: bool
     else:
         kind = LuccaNotSentError
         message = f"no connection ({reason}). Nothing was sent; check the connection's {host} and the network."
-    return kind(f"{asked.what}: {message}", purchase_id=asked.purchase_id, correlation_id=asked.correlation_id)
+    return kind(
+        f"{asked.what}: {message}",
+        purchase_id=asked.purchase_id,
+        correlation_id=asked.correlation_id,
+        outage=kind is LuccaNotSentError or (asked.reads and kind is LuccaInDoubtError),
+    )
 
 
 def _is_untrusted(failure: BaseException) -> bool:

@@ -128,8 +128,7 @@ class InvoicesClient:
     ) -> Any:
         """Make one call and return the JSON of a clear yes, ``None`` if it has none."""
         tenant = self._tenant
-        doubt = "It may or may not have happened." if method == "POST" else "Nothing was changed."
-        asked = Asked(f"{what} at {tenant.base_url}", doubt, purchase_id, new_correlation_id(), check)
+        asked = Asked(f"{what} at {tenant.base_url}", method == "GET", purchase_id, new_correlation_id(), check)
         headers = {CORRELATION_ID: asked.correlation_id}
         url = f"{tenant.base_url}{API_PATH}{path}"
         log.debug("%s %s: lucca_correlation_id=%s", method, path, asked.correlation_id)

@@ -156,7 +156,9 @@ def _raise_problems(table: Table, files: Files, error: LuccaError | None) -> Non
             "state again."
         )
         raise LuccaUnresolvedError(
-            say_listed(message, [*files.problems, *unconfirmed]), retry_after=error.retry_after if error else None
+            say_listed(message, [*files.problems, *unconfirmed]),
+            retry_after=error.retry_after if error else None,
+            outage=error is not None and error.outage,
         ) from error
     if error is not None:
         raise error
