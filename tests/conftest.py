@@ -94,8 +94,13 @@ def logged(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture)
     return read
 
 
-def run(*command: object, home: Path | None = None) -> str:
-    """Run a command away from this project and from any Airflow, and return what it printed."""
+def run(*command: object, home: Path | None = None, **environ: str) -> str:
+    """
+    Run a command away from this project and from any Airflow, and return what it printed.
+
+    :param home: where it runs, and Airflow's home
+    :param environ: environment variables beside those of this process that have nothing to do with Airflow
+    """
     hidden = ("AIRFLOW", "COV_", "COVERAGE", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     if home:
@@ -103,7 +108,7 @@ def run(*command: object, home: Path | None = None) -> str:
     done = subprocess.run(
         [str(part) for part in command],
         cwd=home,
-        env=environment,
+        env=environment | environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
