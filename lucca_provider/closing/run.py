@@ -182,15 +182,16 @@ class ClosingRun:
         else:
             self.stop(reason)
 
-    def stop(self, reason: str, retry_after: float | None = None) -> None:
+    def stop(self, reason: str, retry_after: float | None = None, *, outage: bool = False) -> None:
         """
         Send nothing more.
 
         :param reason: what is said of the purchases that were not reached; the first one given counts
         :param retry_after: seconds that Lucca asked to wait
+        :param outage: whether waiting may be all that it takes
         """
         if self.stopped is None:
-            self.stopped = Stop(reason, retry_after)
+            self.stopped = Stop(reason, retry_after, outage)
             log.warning("Stopping, nothing more is sent: %s", reason)
 
     # -- before a wait, and at the end -------------------------------------------------------------------------------
@@ -373,7 +374,7 @@ class ClosingRun:
         if stop is None and step.kind in learn:
             stop = learn[step.kind](answer)
         if stop is not None:
-            self.stop(stop.reason, stop.retry_after)
+            self.stop(stop.reason, stop.retry_after, outage=stop.outage)
         elif access.proven and self._held:
             for held in self._held:
                 self._take(*held)

@@ -57,6 +57,11 @@ class Asked:
         """What to say where it is not known whether Lucca did as asked."""
         return "Nothing was changed." if self.reads else "It may or may not have happened."
 
+    @property
+    def doubt(self) -> str:
+        """What to say where it is not known whether Lucca did as asked."""
+        return "Nothing was changed." if self.reads else "It may or may not have happened."
+
 
 _KNOWN: dict[int, tuple[type[LuccaError], str]] = {
     401: (
@@ -95,6 +100,7 @@ def find_problem(response: requests.Response, body: Body, asked: Asked, show: Sh
         errors=body.errors,
         purchase_id=asked.purchase_id,
         retry_after=read_retry_after(headers.get("Retry-After"), date=headers.get("Date")),
+        outage=kind is LuccaThrottledError or (asked.reads and kind is LuccaInDoubtError),
         web_page=body.is_html,
         correlation_id=asked.correlation_id,
         # Some servers only repeat what the request carried.

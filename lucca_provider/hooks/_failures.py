@@ -37,6 +37,7 @@ def explain_failure(failure: Exception, asked: Asked, show: Show, *, began: bool
         f"{message} ({asked.what}: {show(_reason(failure))})",
         purchase_id=asked.purchase_id,
         correlation_id=asked.correlation_id,
+        outage=kind is LuccaNotSentError or (asked.reads and kind is LuccaInDoubtError),
     )
 
 

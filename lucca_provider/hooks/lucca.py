@@ -272,7 +272,7 @@ class LuccaHook(BaseHook):
 
     def _without_id(self, message: str) -> str:
         """Leave out the connection's id: Airflow tests a connection under another one, which nobody has seen."""
-        return message.replace(f" {self.lucca_conn_id!r}", "")
+        return message.removeprefix(f"Connection {self.lucca_conn_id!r}: ").replace(f" {self.lucca_conn_id!r}", "")
 
 
 def _one_id(value: int) -> int:

@@ -54,10 +54,12 @@ class Stop:
 
     :param reason: why, for the report
     :param retry_after: seconds that Lucca asked to wait, if that is why
+    :param outage: whether waiting may be all that it takes
     """
 
     reason: str
     retry_after: float | None = None
+    outage: bool = False
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class Throttle:
         until = now + wait
         more = until - max(now, self.until)
         if self.waited + more > MAX_WAIT:
-            return Stop(_throttled_for(self.waited, wait), retry_after=wait)
+            return Stop(_throttled_for(self.waited, wait), retry_after=wait, outage=True)
         if more > 0:
             self.waited, self.until = self.waited + more, until
             log.info("Rate limit of the tenant used up (429); trying again in %.0f s.", until - now)
@@ -142,10 +144,11 @@ class Outage:
         if now >= self.until:
             self.failures += 1
         if self.failures >= MAX_FAILURES:
-            return Stop(f"Lucca is down: {self.failures} requests in a row got no clear answer. The last: {error}")
+            why = f"{self.failures} requests in a row got no clear answer. The last: {error}"
+            return Stop(f"Lucca is down: {why}", outage=True)
         wait = max(min(0.5 * 2 ** (self.failures - 2), 8.0) if self.failures > 1 else 0.0, error.retry_after or 0.0)
         if wait > MAX_WAIT:
-            return Stop(f"Lucca is down and asks to wait {wait:.0f} s", retry_after=wait)
+            return Stop(f"Lucca is down and asks to wait {wait:.0f} s", retry_after=wait, outage=True)
         if now + wait > self.until:
             self.until = now + wait
             if wait >= 1:

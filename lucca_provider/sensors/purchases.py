@@ -19,7 +19,7 @@ from lucca_provider.compat import (
     conf,
 )
 from lucca_provider.exceptions import LuccaError, LuccaForbiddenError, LuccaThrottledError, LuccaUnresolvedError
-from lucca_provider.links.lucca import LuccaInvoicesLink
+from lucca_provider.links.lucca import lucca_links
 from lucca_provider.tasks.checking import Arguments, read_arguments, say_open
 from lucca_provider.tasks.common import connect, push_link, say_counts, say_listed
 
@@ -94,7 +94,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("purchase_ids", "documents_since", "lucca_conn_id")
-    operator_extra_links = (LuccaInvoicesLink(),)
+    operator_extra_links = lucca_links()
     ui_color = "#f5d9c8"
 
     def __init__(

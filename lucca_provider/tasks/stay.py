@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lucca_provider.closing import ClosingRun, Driver, Report, clock_time, say_problems
 from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaUnresolvedError
-from lucca_provider.limits import Window
+from lucca_provider.limits import Stop, Window
 from lucca_provider.tasks.announcing import announce
 from lucca_provider.tasks.closing import (
     KILLED,
@@ -178,5 +178,6 @@ class Stay:
         self._push_report(run, report)
         message = say_listed(*say_problems(report))
         if report["unresolved"]:
-            raise LuccaUnresolvedError(message, retry_after=run.stopped.retry_after if run.stopped else None)
+            stopped = run.stopped or Stop("")
+            raise LuccaUnresolvedError(message, retry_after=stopped.retry_after, outage=stopped.outage)
         raise AirflowFailException(message)

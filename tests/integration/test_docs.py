@@ -41,34 +41,6 @@ IDS = range(101, 110)
 SHELLS = ("sh", "console", "bash")
 
 
-@dataclass(frozen=True)
-class Block:
-    """A block of code: where it stands, its language, what else its first line says, and the code."""
-
-    page: Path
-    line: int
-    language: str
-    info: str
-    code: str
-
-    def __str__(self) -> str:
-        return f"{self.page.name}:{self.line}"
-
-
-def read_blocks() -> Iterator[Block]:
-    for page in PAGES:
-        text = page.read_text()
-        for found in re.finditer(r"^```(\w*)[ ]?(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE):
-            yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2], found[3])
-
-
-BLOCKS = list(read_blocks())
-PYTHON = [block for block in BLOCKS if block.language == "python"]
-PROGRAMS = [block for block in PYTHON if not block.info.endswith(".py")]
-PROJECTS = sorted({block.page for block in PYTHON if block.info.endswith(".py")})
-SHELL = [block for block in BLOCKS if block.language in SHELLS]
-
-
 def page(name: str) -> str:
     return (ROOT / name).read_text()
 
@@ -83,6 +55,47 @@ def rows(text: str, header: str) -> dict[str, list[str]]:
         first, *rest = (cell.strip() for cell in line.strip("|").split("|"))
         table[first.strip("`")] = rest
     return table
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code: where it stands, its language, what else its first line says, and the code."""
+
+    page: Path
+    line: int
+    language: str
+    info: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def as_on_airflow_2(code: str) -> str:
+    """Import Airflow's names from where the page on versions says that Airflow 2.11 has them."""
+    places = {}
+    for there, (here,) in rows(page("docs/versions.md"), "| Airflow 3 |").items():
+        places |= dict.fromkeys(there.partition(" import ")[2].split(", "), here.strip("`"))
+
+    def translate(found: re.Match[str]) -> str:
+        return "; ".join(dict.fromkeys(places.get(name, found[0]) for name in found[1].split(", ")))
+
+    return re.sub(r"^from airflow\.sdk import (.*)$", translate, code, flags=re.MULTILINE)
+
+
+def read_blocks() -> Iterator[Block]:
+    for page in PAGES:
+        text = page.read_text()
+        for found in re.finditer(r"^```(\w*)[ ]?(.*)\n((?:.*\n)*?)```$", text, re.MULTILINE):
+            code = found[3] if AIRFLOW >= (3, 0) else as_on_airflow_2(found[3])
+            yield Block(page, text.count("\n", 0, found.start()) + 1, found[1], found[2], code)
+
+
+BLOCKS = list(read_blocks())
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+PROGRAMS = [block for block in PYTHON if not block.info.endswith(".py")]
+PROJECTS = sorted({block.page for block in PYTHON if block.info.endswith(".py")})
+SHELL = [block for block in BLOCKS if block.language in SHELLS]
 
 
 def prose(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The README's table of versions: true of the Airflow that runs here, and of the others the same as the pins."""
+"""The table of versions: true of the Airflow that runs here, and of the others the same as the pins."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.airflow_names import DAG, task
 from tests.conftest import AIRFLOW, ROOT
 from tests.integration.test_docs import page, rows, setup_cfg
 
-TABLE = rows(page("README.md"), "| Airflow |")
-COLUMNS = re.findall(r"^\| Airflow \| (.*) \|$", page("README.md"), re.MULTILINE)[0].split(" | ")
+TABLE = rows(page("docs/versions.md"), "| Airflow |")
+COLUMNS = re.findall(r"^\| Airflow \| (.*) \|$", page("docs/versions.md"), re.MULTILINE)[0].split(" | ")
 HERE = ".".join(map(str, AIRFLOW))
 MAKEFILE = page("Makefile")
 FORM = """

@@ -67,7 +67,7 @@ def answer(status: int, body: bytes = b"", **headers: str) -> requests.Response:
     return response
 
 
-ASKED = Asked("Closing purchase 12 at https://acme.test", DOUBT, 12, "1-2-3", lambda value: None)
+ASKED = Asked("Closing purchase 12 at https://acme.test", False, 12, "1-2-3", lambda value: None)
 
 
 def read(response: requests.Response, *, secret: str = KEY) -> Body:
