@@ -57,11 +57,6 @@ class Asked:
         """What to say where it is not known whether Lucca did as asked."""
         return "Nothing was changed." if self.reads else "It may or may not have happened."
 
-    @property
-    def doubt(self) -> str:
-        """What to say where it is not known whether Lucca did as asked."""
-        return "Nothing was changed." if self.reads else "It may or may not have happened."
-
 
 _KNOWN: dict[int, tuple[type[LuccaError], str]] = {
     401: (
