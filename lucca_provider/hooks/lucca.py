@@ -75,8 +75,14 @@ class LuccaHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return which fields of the connection form are hidden or renamed, for Airflow before 3.2."""
-        return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
+        """
+        Return which fields of the connection form are hidden or renamed, for Airflow before 3.2.
+
+        Extra is not hidden: the page of 2.11 on which a connection is edited makes no editor for a hidden one, and the
+        handler of its button *Test* fails without an editor.
+        """
+        behaviour = {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
+        return behaviour | {"hidden_fields": [name for name in behaviour["hidden_fields"] if name != "extra"]}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what holds the API key or a lock: a pickled hook reads its connection again."""
