@@ -57,7 +57,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     docs = tmp_path_factory.mktemp("docs")
     for block in APPROVALS:
         (docs / f"{block.page.stem}_{block.line}.py").write_text(block.code)
-    with Deployment(environ={"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}, dags=[*DAGS, docs]) as deployment:
+    environ = {"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection, "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+    with Deployment(environ=environ, dags=[*DAGS, docs]) as deployment:
         yield deployment
 
 
