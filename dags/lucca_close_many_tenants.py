@@ -36,7 +36,7 @@ except ImportError:  # Airflow 2.11
 with DAG(
     dag_id="lucca_close_many_tenants",
     doc_md=__doc__,
-    schedule="0 6 1 * *",
+    schedule=None,  # with a schedule, a run starts as soon as the DAG is unpaused
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,

@@ -169,7 +169,7 @@ def say_problems(report: Report) -> tuple[str, list[str]]:
 
 
 def _say_unresolved(unresolved: Sequence[Unresolved]) -> str:
-    """Say whether anything was sent, and why not if one reason holds for all."""
+    """Return whether anything was sent, and why not if one reason holds for all."""
     reasons = {one["reason"] for one in unresolved}
     if not all(reason.startswith(NOT_REACHED) for reason in reasons):
         return (
