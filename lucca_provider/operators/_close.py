@@ -22,9 +22,10 @@ class ClosePurchaseOperator(BaseOperator):
     """
     Close purchases in Lucca Invoices, each exactly once, within the tenant's rate limit.
 
-    **A closing cannot be undone.** All ids are checked before the first request. Before each closing this try reads the purchase's state; a purchase
-    that is already closed is left alone, whoever closed it. A purchase that Lucca refuses does not stop the others. If
-    the answer to a closing was lost, the state is read again, and the closing is repeated only if it is still open.
+    **A closing cannot be undone.** All ids are checked before the first request. Before each closing this try reads the
+    purchase's state; a purchase that is already closed is left alone, whoever closed it. A purchase that Lucca refuses
+    does not stop the others. If the answer to a closing was lost, the state is read again, and the closing is repeated
+    only if the purchase is still open.
 
     The task returns a report, and pushes it as its return value also when it fails:
     ``{"closed": [id, …], "already_closed": [id, …], "rejected": [{"id", "status", "title", "detail"}, …],
