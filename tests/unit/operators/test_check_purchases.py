@@ -59,7 +59,7 @@ def test_by_default_a_blocked_purchase_fails_the_task_for_good_with_every_reason
     assert message.startswith("2 of 5 purchases cannot be closed now; none is passed on. Fix the cause in Lucca")
     assert lines == [
         f"purchase {ids[1]}: invoice F1 of 2026-01-31: to review, not paid",
-        "purchase 1: not known, no such purchase, or the API key may not see it (404)",
+        "purchase 1: no such purchase, or the API key may not see it (404)",
     ]
     assert ti.report == expected
     assert {key: ti.pushed[key] for key in expected} == expected
