@@ -1,8 +1,8 @@
 """
 ### Close for several tenants, each within its own rate limit
 
-One Lucca connection for each company of the group. For each of them, at the same time: list the ongoing purchases, check
-them, and close those that can be closed. A tenant that fails does not hold up the others.
+One Lucca connection for each company of the group. For each of them, at the same time: list the ongoing purchases,
+check them, and close those that can be closed. A tenant that fails does not hold up the others.
 
 | Needs | |
 |---|---|
