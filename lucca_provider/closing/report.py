@@ -181,7 +181,7 @@ def _say_unresolved(unresolved: Sequence[Unresolved]) -> str:
     if len(reasons) > 1:
         return f"{words}."
     (reason,) = reasons
-    return f"{words}: {reason.removeprefix(NOT_REACHED)}{'' if reason.endswith(('.', ')')) else '.'}"
+    return f"{words}: {reason.removeprefix(NOT_REACHED)}{'' if reason.endswith('.') else '.'}"
 
 
 def _without_reason(words: str, summary: Sequence[str]) -> str:

@@ -115,7 +115,7 @@ def unresolved(*reasons):
 def test_a_reason_that_many_share_is_said_once():
     reason = "Lucca refused the API key. Correct API key (password). (Closing purchase 1: 401)"
     said, listed = say_problems(unresolved(*[f"not reached: {reason}"] * 129))
-    assert f"129 of 129 purchases were not closed: {reason} A retry" in said
+    assert f"129 of 129 purchases were not closed: {reason}. A retry" in said
     assert listed == [", ".join(map(str, range(1, 51))) + " and 79 more unresolved: not reached"]
 
 
