@@ -1121,6 +1121,13 @@ def test_a_connection_to_nowhere_says_so(refusing: str, connect: Connect) -> Non
     assert message.startswith("No connection to Lucca. Check Tenant (host) of the connection, and the network.")
 
 
+def test_https_to_a_server_that_speaks_http_says_which_field_to_set(connect: Connect) -> None:
+    with Sandbox(purchases=1) as lucca:
+        works, message = connect(lucca.url.replace("http:", "https:")).test_connection()
+    assert not works
+    assert "set Schema (https or http) to http" in message[:100]
+
+
 def test_airflow_finds_the_hook_and_tests_the_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
