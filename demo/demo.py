@@ -65,9 +65,7 @@ def main() -> int:
             return give_up("the DAG did not get to the closing")
         show(lucca, report)
     if report["rejected"]:
-        print(
-            "\nAirflow shows this run as failed, because Lucca refused purchases. The others were not affected."
-        )
+        print("\nAirflow shows this run as failed, because Lucca refused purchases. The others were not affected.")
     print(f"\nThe whole log is in {LOG.relative_to(ROOT)}, the DAG in dags/{DAG_ID}.py.")
     return 1 if report["unresolved"] else 0
 
