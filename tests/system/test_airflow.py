@@ -185,6 +185,26 @@ def test_nothing_is_closed_after_a_rejection(airflow: Deployment, serve: Serve) 
     assert "POST" not in {request.method for request in lucca.requests}
 
 
+def test_a_worker_tests_a_connection_before_it_is_saved(airflow: Deployment, serve: Serve) -> None:
+    lucca = serve(0)
+    new = {"connection_id": "lucca_new", "conn_type": "lucca", "password": KEY, "schema": "http"}
+    good = {**new, "host": lucca.host, "port": lucca.port}
+    for connection, state, begins in (
+        (good, "success", f"Connected to {lucca.url} (other)."),
+        (new, "failed", "Tenant (host) is empty; "),
+    ):
+        path = "/connections/enqueue-test"
+        token = airflow.api.post(path, connection)["token"]
+
+        def ended(where: str = f"{path}/{token}") -> dict[str, Any] | None:
+            test: dict[str, Any] = airflow.api.get(where)
+            return test if test["state"] in ("success", "failed") else None
+
+        test = wait_until(ended, "the end of a connection's test", seconds=120)
+        assert test["state"] == state
+        assert test["result_message"].startswith(begins)
+
+
 # -- closings that are disturbed -------------------------------------------------------------------------------------
 
 
