@@ -16,7 +16,7 @@ import pytest
 from demo.api import Run, wait_until
 from demo.deployment import ROOT, USER, Deployment
 from lucca_provider.sandbox import Sandbox
-from tests.system.conftest import FIXED_PORT
+from tests.system.conftest import FIXED_PORT, KEY
 
 Serve = Callable[..., Sandbox]
 REFUSED = 4
@@ -193,14 +193,7 @@ def test_a_worker_tests_a_connection_before_it_is_saved(airflow: Deployment, ser
         (good, "success", f"Connected to {lucca.url} (other)."),
         (new, "failed", "Tenant (host) is empty; "),
     ):
-        path = "/connections/enqueue-test"
-        token = airflow.api.post(path, connection)["token"]
-
-        def ended(where: str = f"{path}/{token}") -> dict[str, Any] | None:
-            test: dict[str, Any] = airflow.api.get(where)
-            return test if test["state"] in ("success", "failed") else None
-
-        test = wait_until(ended, "the end of a connection's test", seconds=120)
+        test = airflow.api.test_on_worker(connection)
         assert test["state"] == state
         assert test["result_message"].startswith(begins)
 
