@@ -130,12 +130,12 @@ class LuccaAccessError(LuccaError):
 
 
 class LuccaInDoubtError(LuccaError):
-    """The request was sent, but nobody knows whether it took effect. Ask for the state before repeating it."""
+    """The request was sent, but it is not known whether it took effect. Read the state before repeating it."""
 
 
 class LuccaUnclearError(LuccaInDoubtError):
-    """A whole answer with a 2xx that is no clear yes: text, a web page, another status. No sign of a sick server."""
+    """A complete answer with a 2xx that is not a clear yes: text, a web page, another status. No sign of an outage."""
 
 
 class LuccaUnresolvedError(LuccaError):
-    """A batch ended with purchases ``unresolved``. Trying the task again is safe, and finds out."""
+    """A batch ended with purchases ``unresolved``. Trying the task again is safe: it reads their state first."""
