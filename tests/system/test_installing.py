@@ -140,6 +140,7 @@ def resolve(version: str, folder: Path, *more: object) -> Path:
 
 def make_bare(version: str, folder: Path) -> Bare:
     bare = Bare(version, folder)
+    bare.home.mkdir()
     resolve(version, folder)
     uv("venv", "--quiet", "--python", PYTHON, folder / "venv")
     uv("pip", "install", "--quiet", "--python", bare.python, "--requirements", bare.pins)
@@ -171,7 +172,7 @@ def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     bare = make_bare(request.param, tmp_path_factory.mktemp("bare"))
     block = next(block for block in PROGRAMS if block.page.name == "README.md")
     code = as_on_airflow_2(block.code) if bare.version.startswith("2.") else block.code
-    (bare.home / "dags").mkdir(parents=True)
+    (bare.home / "dags").mkdir()
     (bare.home / "dags" / "readme.py").write_text(code)
     bare.run("-m", "airflow", "db", "migrate")
     yield bare
