@@ -353,6 +353,40 @@ def test_it_is_said_who_gave_the_reason() -> None:
     assert "Lucca said: no" in message_of(answer(503, b"no"))
 
 
+@pytest.mark.parametrize(
+    ("status", "reads", "outage"),
+    [
+        (500, True, True),
+        (500, False, False),
+        (202, True, False),
+        (429, True, True),
+        (429, False, True),
+        (409, True, False),
+    ],
+)
+def test_an_outage_is_what_may_be_asked_again_later(status: int, reads: bool, outage: bool) -> None:
+    response = answer(status)
+    error = find_problem(response, read(response), dataclasses.replace(ASKED, reads=reads), Show(KEY))
+    assert error is not None
+    assert error.outage is outage
+
+
+@pytest.mark.parametrize(
+    ("failure", "began", "reads", "outage"),
+    [
+        (requests.ReadTimeout("timed out"), True, True, True),
+        (requests.ReadTimeout("timed out"), True, False, False),
+        (requests.ConnectionError("refused"), False, False, True),
+        (ValueError("no address"), False, True, False),
+    ],
+)
+def test_no_answer_is_an_outage_where_nothing_can_have_happened(
+    failure: Exception, began: bool, reads: bool, outage: bool
+) -> None:
+    asked = dataclasses.replace(ASKED, reads=reads)
+    assert explain_failure(failure, asked, Show(KEY), began=began).outage is outage
+
+
 def test_a_date_to_come_back_is_read_by_the_servers_own_clock() -> None:
     moments = {"Retry_After": "Sun, 06 Nov 1994 08:49:37 GMT", "Date": "Sun, 06 Nov 1994 08:49:07 GMT"}
     error = error_of(answer(503, **moments))

@@ -158,6 +158,7 @@ def test_failures_in_a_row_are_waited_for_longer_and_longer_and_ten_are_enough(a
     stop = health.take(answer, now)
     assert stop is not None
     assert stop.retry_after is None
+    assert stop.outage
     assert f"10 requests in a row got no clear answer. The last: {answer}" in stop.reason
 
 
