@@ -194,6 +194,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
         return self._check(arguments, hook)
 
     def _check(self, arguments: Arguments, hook: LuccaHook) -> PokeReturnValue:
+        self.log.info("Checking %s purchases at %s.", len(arguments.purchase_ids), hook.base_url)
         watched = _Watched(hook)
         try:
             check = arguments.check(watched)
