@@ -160,9 +160,3 @@ def test_a_bare_airflow_has_all_that_the_operator_and_the_hook_need(bare_airflow
         "from lucca_provider.hooks.lucca import LuccaHook",
         home=tmp_path,
     )
-
-
-def test_without_its_extra_the_sandbox_says_what_to_install(bare_airflow: Path, tmp_path: Path) -> None:
-    run(bare_airflow / "python", "-m", "pip", "uninstall", "-qq", "--yes", "uvicorn", home=tmp_path)
-    said = run(bare_airflow / "python", "-c", "try: import lucca_provider.sandbox\nexcept ImportError as e: print(e)")
-    assert "pip install 'airflow-provider-lucca[sandbox]'" in said
