@@ -1,20 +1,22 @@
 # Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
-.PHONY: help demo ui bench test test-quick test-matrix test-system screenshots debian-packages lint coverage audit mutation \
+.PHONY: help demo ui bench test test-quick test-matrix test-system test-system-3.4 screenshots debian-packages lint coverage audit mutation \
 	requirements clean FORCE
 .DELETE_ON_ERROR:
 
 # The lines of Airflow that make test runs on; those that make test-quick and CI run in part; those of make test-matrix.
 LINES := 3.3 2.11
-QUICK := 3.0 3.1 3.2
-MATRIX := 2.11 $(QUICK) 3.3 lowest newest
-# The newest Python of each, 3.x. The oldest is this project's.
+QUICK := 3.0 3.1 3.2 3.4
+MATRIX := 2.11 3.0 3.1 3.2 3.3 3.4 lowest newest
+# The oldest Python of each, 3.x, where it is not this project's own, and the newest.
+FIRST_3.4 := 11
 LAST_2.11 := 12
 LAST_3.0 := 12
 LAST_3.1 := 13
 LAST_3.2 := 14
 LAST_3.3 := 14
+LAST_3.4 := 14
 LAST_lowest := 12
 LAST_newest := 14
 
@@ -38,7 +40,8 @@ ui: .venv/3.3/ready ## Run a whole Airflow with the examples, and a Lucca tenant
 # An environment is named for its line, 3.1, or for its line and its Python, 3.1-py3.13.
 line = $(firstword $(subst -py, ,$(1)))
 comma := ,
-fits = (3, 10) <= version <= (3, $(LAST_$(line)))$(if $(findstring -py,$(1)), and \
+first = $(or $(FIRST_$(line)),10)
+fits = (3, $(first)) <= version <= (3, $(LAST_$(line)))$(if $(findstring -py,$(1)), and \
 	version == ($(subst .,$(comma),$(lastword $(subst -py, ,$(1))))))
 
 # They are run, since some (pyenv's) are there but do not work.
@@ -52,7 +55,7 @@ find_python = for python in $(PYTHONS); do $(call is_python,$(1),print(sys.execu
 # Says by which versions the Pythons of this machine fit a line, the oldest first.
 find_versions = $(shell for python in $(PYTHONS); do $(call is_python,$(1),print("%d.%d" % version)); done | sort -uV)
 
-no_python = Airflow $(line) needs Python $(or $(word 2,$(subst -py, ,$(1))),3.10 to 3.$(LAST_$(line))) with its modules \
+no_python = Airflow $(line) needs Python $(or $(word 2,$(subst -py, ,$(1))),3.$(first) to 3.$(LAST_$(line))) with its modules \
 venv and ensurepip. None of these is that: $(PYTHON) python3, python3.10 to python3.14, python, nor any of pyenv's. \
 Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python. On Debian and Ubuntu: apt install python3-venv.
 
@@ -122,7 +125,7 @@ RUNS = $(eval RUNS := $(foreach line_,$(MATRIX),$(addprefix $(line_)-py,$(call \
 	ends,$(line_),$(call find_versions,$(line_))))))$(RUNS)
 # Those that lack a Python: a line that is not tested with its own oldest and newest is not said to be.
 NOT_RUN = $(filter-out $(RUNS),$(foreach line_,$(MATRIX),$(addprefix $(line_)-py,$(call \
-	ends,$(line_),3.10 3.$(LAST_$(line_))))))
+	ends,$(line_),3.$(or $(FIRST_$(line_)),10) 3.$(LAST_$(line_))))))
 
 test-matrix: ## Run these tests on each Airflow line with its oldest and its newest Python, and on the lowest and newest versions
 	$(call error_if_untested,$(NOT_RUN))
@@ -156,6 +159,10 @@ simulate: .venv/3.3/ready ## Run seeded schedules of many tasks on one tenant, a
 
 test-system: .venv/3.3/ready ## Run the system tests: whole Airflows on this machine, which close purchases
 	@exec .venv/3.3/bin/python -m pytest tests/system $(PYTEST_ARGS)
+
+# What Airflow 3.4 does in another way than 3.3.
+test-system-3.4: .venv/3.4/ready
+	@exec .venv/3.4/bin/python -m pytest tests/system/test_task_state_store.py tests/system/test_loops.py $(PYTEST_ARGS)
 
 # Whatever the docs show is taken by the tests of the same name.
 screenshots: .venv/3.3/ready ## Take the pictures in docs/images anew (needs Chromium)

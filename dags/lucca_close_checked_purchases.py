@@ -22,10 +22,15 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pendulum
-from airflow.providers.common.compat.sdk import ObjectStoragePath, dag, task
 
 from lucca_provider.closing import describe_report
 from lucca_provider.operators.purchases import ClosePurchaseOperator
+
+try:
+    from airflow.sdk import ObjectStoragePath, dag, task
+except ImportError:  # Airflow 2.11
+    from airflow.decorators import dag, task
+    from airflow.io.path import ObjectStoragePath
 
 log = logging.getLogger(__name__)
 

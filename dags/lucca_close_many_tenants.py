@@ -19,13 +19,19 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, Param, task, task_group
 
 from lucca_provider.operators.purchases import (
     CheckPurchasesOperator,
     ClosePurchaseOperator,
     ListPurchasesOperator,
 )
+
+try:
+    from airflow.sdk import DAG, Param, task, task_group
+except ImportError:  # Airflow 2.11
+    from airflow import DAG
+    from airflow.decorators import task, task_group
+    from airflow.models.param import Param
 
 with DAG(
     dag_id="lucca_close_many_tenants",

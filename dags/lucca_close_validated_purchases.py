@@ -19,7 +19,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, chain
 from airflow.providers.common.sql.operators.sql import (
     SQLColumnCheckOperator,
     SQLExecuteQueryOperator,
@@ -27,6 +26,12 @@ from airflow.providers.common.sql.operators.sql import (
 )
 
 from lucca_provider.operators.purchases import ClosePurchaseOperator
+
+try:
+    from airflow.sdk import DAG, chain
+except ImportError:  # Airflow 2.11
+    from airflow import DAG
+    from airflow.models.baseoperator import chain
 
 DATABASE = "lucca_validation"
 

@@ -23,11 +23,16 @@ from decimal import Decimal
 from typing import Any
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, task
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 
 from lucca_provider.closing import describe_report
 from lucca_provider.operators.purchases import ClosePurchaseOperator, ListPurchasesOperator
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2.11
+    from airflow import DAG
+    from airflow.decorators import task
 
 FIELDS = ["supplier.name", "billedAmount.counter.value", "billedAmount.counter.currency"]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from lucca_provider.exceptions import (
     LuccaError,
     LuccaForbiddenError,
-    LuccaInDoubtError,
     LuccaNotFoundError,
     LuccaRefusedError,
-    LuccaThrottledError,
     LuccaUnclearError,
 )
 from lucca_provider.hooks._tenant import field_label
@@ -22,18 +20,16 @@ def advise(error: LuccaError) -> str:
 
     :param error: what that call raised
     """
-    if (isinstance(error, LuccaRefusedError) and error.web_page) or isinstance(error, LuccaNotFoundError):
+    if (isinstance(error, LuccaRefusedError) and error.web_page) or isinstance(
+        error, (LuccaNotFoundError, LuccaUnclearError)
+    ):
         return (
-            f"nothing there answers as Lucca Invoices ({error.status}). Check that {field_label('host')} is your "
-            "tenant, such as acme.ilucca.net, and that it has the Invoices module."
+            f"Lucca Invoices does not answer there. Check that {field_label('host')} is your tenant, such as "
+            f"acme.ilucca.net, and that it has the Invoices module. {error}"
         )
     if isinstance(error, LuccaForbiddenError):
         return (
-            "the API key is good, but its role has no right on Lucca Invoices (403). Give the key's role the rights to "
-            "view purchases and to manage invoices and payments of approved purchases."
+            "The API key is valid, but its role has no right on Lucca Invoices. Give the role the rights to view "
+            f"purchases and to manage invoices and payments of approved purchases. {error}"
         )
-    if isinstance(error, LuccaUnclearError):
-        return f"{error} Nothing there answers as Lucca Invoices; check {field_label('host')}."
-    if isinstance(error, (LuccaThrottledError, LuccaInDoubtError)):
-        return f"{error} Try again later."
     return str(error)

@@ -75,8 +75,14 @@ class LuccaHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return which fields of the connection form are hidden or renamed, for Airflow before 3.2."""
-        return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
+        """
+        Return which fields of the connection form are hidden or renamed, for Airflow before 3.2.
+
+        Extra is not hidden: the page of 2.11 on which a connection is edited makes no editor for a hidden one, and the
+        handler of its button *Test* fails without an editor.
+        """
+        behaviour = {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
+        return behaviour | {"hidden_fields": [name for name in behaviour["hidden_fields"] if name != "extra"]}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what holds the API key or a lock: a pickled hook reads its connection again."""
@@ -259,16 +265,20 @@ class LuccaHook(BaseHook):
         :return: whether it works, and a message that says which tenant, or what is wrong and what to do
         """
         try:
-            where = f"{self.base_url} ({self.environment})"
             self.client.probe()
         except LuccaConfigurationError as error:
-            return False, str(error)
+            return False, self._without_id(str(error))
         except LuccaError as error:
-            return False, f"{where}: {advise(error)}"
+            return False, self._without_id(advise(error))
+        kind = "" if self.environment == "other" else f" ({self.environment})"
         return True, (
-            f"Connected to {where}. This does not show whether the API key may view or close purchases: both rights "
-            "are needed."
+            f"Connected to {self.base_url}{kind}. This does not show whether the API key may view or close purchases; "
+            "it needs both rights."
         )
+
+    def _without_id(self, message: str) -> str:
+        """Leave out the connection's id: Airflow tests a connection under another one, which nobody has seen."""
+        return message.removeprefix(f"Connection {self.lucca_conn_id!r}: ").replace(f" {self.lucca_conn_id!r}", "")
 
 
 def _one_id(value: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lucca_provider.compat import BaseOperator, conf
-from lucca_provider.links.lucca import LuccaInvoicesLink
+from lucca_provider.links.lucca import lucca_links
 
 if TYPE_CHECKING:
     import datetime
@@ -57,7 +57,7 @@ class ClosePurchaseOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("purchase_ids", "comment", "closing_date", "lucca_conn_id")
-    operator_extra_links = (LuccaInvoicesLink(),)
+    operator_extra_links = lucca_links()
     ui_color = "#f5d9c8"
 
     def __init__(

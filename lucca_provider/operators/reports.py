@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lucca_provider.compat import AirflowException, AirflowFailException, BaseOperator
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.inputs import InvalidInputError
-from lucca_provider.links.lucca import LuccaInvoicesLink
+from lucca_provider.links.lucca import lucca_links
 from lucca_provider.reading.purchases import read_back
 from lucca_provider.reports import Head, Table, to_markdown
 from lucca_provider.reports.markdown import MAX_BODY_BYTES
@@ -72,7 +72,7 @@ class ReportClosingsOperator(BaseOperator):
         "approved_by",
         "lucca_conn_id",
     )
-    operator_extra_links = (LuccaInvoicesLink(),)
+    operator_extra_links = lucca_links()
     ui_color = "#f5d9c8"
 
     def __init__(
@@ -156,7 +156,9 @@ def _raise_problems(table: Table, files: Files, error: LuccaError | None) -> Non
             "state again."
         )
         raise LuccaUnresolvedError(
-            say_listed(message, [*files.problems, *unconfirmed]), retry_after=error.retry_after if error else None
+            say_listed(message, [*files.problems, *unconfirmed]),
+            retry_after=error.retry_after if error else None,
+            outage=error is not None and error.outage,
         ) from error
     if error is not None:
         raise error

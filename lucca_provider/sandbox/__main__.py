@@ -156,5 +156,7 @@ def _fault(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{probability!r} in {text!r} is not a number") from None
 
 
-if __name__ == "__main__":
+# Airflow's plugin loader runs whatever lies below plugins/ under the name of its file, which here is "__main__" too,
+# and by which it is in no package. `python -m` names the package.
+if __name__ == "__main__" and __package__ != "":
     sys.exit(main())

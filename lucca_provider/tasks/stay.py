@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lucca_provider.closing import ClosingRun, Driver, Report, say_problems
+from lucca_provider.closing import ClosingRun, Driver, Report, clock_time, say_problems
 from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaUnresolvedError
-from lucca_provider.limits import Window
+from lucca_provider.limits import Stop, Window
 from lucca_provider.tasks.announcing import announce
 from lucca_provider.tasks.closing import (
     KILLED,
@@ -68,12 +68,15 @@ class Stay:
         :raises Exception: as the operator says
         """
         if not isinstance(event, dict) or event.get("status") != "success":
-            raise LuccaUnresolvedError(f"The trigger came back with {str(event)[:200]!r}. Nothing more was sent.")
+            raise LuccaUnresolvedError(
+                f"The trigger returned {str(event)[:200]!r}. Nothing more was sent; a retry reads states first."
+            )
         try:
             carried = unpack(event["progress"])
         except (KeyError, ValueError) as error:
             raise LuccaUnresolvedError(
-                f"What the trigger came back with cannot be read ({type(error).__name__}). Nothing more was sent."
+                f"What the trigger returned cannot be read ({type(error).__name__}). Nothing more was sent; a retry "
+                "reads states first."
             ) from error
         return self._close(carried)
 
@@ -123,7 +126,7 @@ class Stay:
         packed = "" if carried is None else pack({**carried, "tenant": tenant})
         if packed and len(packed) <= MAX_EVENT_SIZE:
             return packed
-        self._task.log.info("The wait until then is made in the worker: it cannot be left with what is known so far.")
+        self._task.log.info("Waiting in the worker: what this task knows is too much to take along when it leaves.")
         return ""
 
     def _begin(self, hook: LuccaHook, arguments: Arguments, event: Mapping[str, Any] | None) -> ClosingRun:
@@ -132,7 +135,8 @@ class Stay:
             self._task.log.info(say_start(arguments.purchase_ids, hook.tenant))
         elif event.get("tenant") != hook.base_url:
             raise LuccaUnresolvedError(
-                "While this task waited, its connection was changed to another tenant. Nothing more was sent."
+                "The connection was changed to another tenant while this task waited. Nothing more was sent. Start a "
+                "new DAG run for the other tenant."
             )
         journal = open_journal(
             self._context,
@@ -150,7 +154,8 @@ class Stay:
         )
 
     def _leave_until(self, moment: float, packed: str, run: ClosingRun) -> NoReturn:
-        self._task.log.info("%s of %s purchases done. Leaving the worker.", len(run.decisions), len(run.purchase_ids))
+        done = f"{len(run.decisions)} of {len(run.purchase_ids)}"
+        self._task.log.info("%s purchases done. Deferred; resuming at %s.", done, clock_time(moment))
         self._task.defer(trigger=LuccaWaitTrigger(moment, packed), method_name="execute_complete")
 
     def _push_report(self, run: ClosingRun, report: Report) -> None:
@@ -162,16 +167,17 @@ class Stay:
 
     def _finish(self, run: ClosingRun) -> Report:
         report = run.end()
-        self._task.log.info("Report: %s.", say_counts(report))
+        self._task.log.info("%s.", say_counts(report).capitalize())
         if not run.is_kept:
             self._push_report(run, report)
             reason = run.stopped.reason if run.stopped else "the journal could not be written"
-            raise LuccaUnresolvedError(f"Not reported: {reason}. A retry reads states before it posts.")
+            raise LuccaUnresolvedError(f"No report was written: {reason}. A retry is safe: it reads states first.")
         if not report["unresolved"] and not report["rejected"]:
             announce(self._context, self._task.outlets, report)
             return report
         self._push_report(run, report)
         message = say_listed(*say_problems(report))
         if report["unresolved"]:
-            raise LuccaUnresolvedError(message, retry_after=run.stopped.retry_after if run.stopped else None)
+            stopped = run.stopped or Stop("")
+            raise LuccaUnresolvedError(message, retry_after=stopped.retry_after, outage=stopped.outage)
         raise AirflowFailException(message)

@@ -110,7 +110,7 @@ def test_a_wrong_connection_is_told_before_anything_is_sent(
         error = failure_of(call)
         assert type(error) is LuccaConfigurationError
         assert str(error).startswith(f"Connection 'lucca_test': {field} ")
-    assert hook.test_connection() == (False, str(error))
+    assert hook.test_connection() == (False, str(error).removeprefix("Connection 'lucca_test': "))
     assert connects == []
 
 
@@ -564,7 +564,7 @@ def test_http_through_a_proxy_is_refused_before_anything_is_sent(
             assert type(error) is LuccaConfigurationError
             assert str(error).startswith("Connection 'lucca_test': Schema (https or http) http would send the API key ")
             assert "NO_PROXY" in str(error)
-        assert hook.test_connection() == (False, str(error))
+        assert hook.test_connection() == (False, str(error).removeprefix("Connection 'lucca_test': "))
     assert connects == []
 
 
@@ -1063,7 +1063,7 @@ def test_what_a_test_of_the_connection_found_is_said_with_what_to_do(
 def test_a_wrong_connection_is_what_its_test_says(connect: Connect) -> None:
     works, message = connect("").test_connection()
     assert not works
-    assert message == "Connection 'lucca_test': Tenant (host) is empty; give the tenant, such as acme.ilucca.net."
+    assert message == "Tenant (host) is empty; give the tenant, such as acme.ilucca.net."
 
 
 def test_the_form_of_older_airflows_has_the_same_behaviour() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from demo.deployment import ROOT, STOPS, Deployment, free_ports
 from lucca_provider.sandbox import Sandbox
+from tests.conftest import AIRFLOW
 from tests.integration.test_docs import PROGRAMS
 
 PIECE = secrets.token_hex(8)
@@ -24,6 +25,8 @@ KEY = f"system/{PIECE}+key="
 
 DAGS = (ROOT / "dags", ROOT / "tests" / "system" / "dags")
 """The examples, and those that only tests need."""
+LOOPS = [ROOT / "tests" / "system" / "loops"] if AIRFLOW >= (3, 4) else []
+"""Those that need Airflow 3.4."""
 APPROVALS = [block for block in PROGRAMS if "ApprovalOperator" in block.code]
 """What the docs show of approvals, which tests without a whole Airflow only load."""
 
@@ -53,11 +56,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Start an Airflow with the DAGs of the examples, the tests and the docs, LocalExecutor and SQLite."""
-    connection = f"lucca://:{quote(KEY, safe='')}@127.0.0.1:{FIXED_PORT}/http"
+    environ = {
+        "AIRFLOW_CONN_LUCCA_ENVIRONMENT": f"lucca://:{quote(KEY, safe='')}@127.0.0.1:{FIXED_PORT}/http",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+    }
     docs = tmp_path_factory.mktemp("docs")
     for block in APPROVALS:
         (docs / f"{block.page.stem}_{block.line}.py").write_text(block.code)
-    with Deployment(environ={"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}, dags=[*DAGS, docs]) as deployment:
+    with Deployment(environ=environ, dags=[*DAGS, *LOOPS, docs]) as deployment:
         yield deployment
 
 

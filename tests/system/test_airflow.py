@@ -16,7 +16,7 @@ import pytest
 from demo.api import Run, wait_until
 from demo.deployment import ROOT, USER, Deployment
 from lucca_provider.sandbox import Sandbox
-from tests.system.conftest import FIXED_PORT
+from tests.system.conftest import FIXED_PORT, KEY
 
 Serve = Callable[..., Sandbox]
 REFUSED = 4
@@ -183,6 +183,19 @@ def test_nothing_is_closed_after_a_rejection(airflow: Deployment, serve: Serve) 
     assert report["purchases"].pop("4").startswith("not now, invoice")
     assert report["purchases"] == {str(number): "closable, not approved" for number in (1, 2, 3, 5, 6)}
     assert "POST" not in {request.method for request in lucca.requests}
+
+
+def test_a_worker_tests_a_connection_before_it_is_saved(airflow: Deployment, serve: Serve) -> None:
+    lucca = serve(0)
+    new = {"connection_id": "lucca_new", "conn_type": "lucca", "password": KEY, "schema": "http"}
+    good = {**new, "host": lucca.host, "port": lucca.port}
+    for connection, state, begins in (
+        (good, "success", f"Connected to {lucca.url} (other)."),
+        (new, "failed", "Tenant (host) is empty; "),
+    ):
+        test = airflow.api.test_on_worker(connection)
+        assert test["state"] == state
+        assert test["result_message"].startswith(begins)
 
 
 # -- closings that are disturbed -------------------------------------------------------------------------------------

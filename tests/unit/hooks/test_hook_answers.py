@@ -67,7 +67,7 @@ def answer(status: int, body: bytes = b"", **headers: str) -> requests.Response:
     return response
 
 
-ASKED = Asked("Closing purchase 12 at https://acme.test", DOUBT, 12, "1-2-3", lambda value: None)
+ASKED = Asked("Closing purchase 12 at https://acme.test", False, 12, "1-2-3", lambda value: None)
 
 
 def read(response: requests.Response, *, secret: str = KEY) -> Body:
@@ -326,6 +326,40 @@ def test_an_answer_that_is_no_yes_is_said_with_what_to_do(status: int, advice: s
     who = "A proxy" if status == 407 else "Lucca"
     said = f"Closing purchase 12 at https://acme.test: {who} answered {status}. {advice}"
     assert message_of(answer(status)) == said
+
+
+@pytest.mark.parametrize(
+    ("status", "reads", "outage"),
+    [
+        (500, True, True),
+        (500, False, False),
+        (202, True, False),
+        (429, True, True),
+        (429, False, True),
+        (409, True, False),
+    ],
+)
+def test_an_outage_is_what_may_be_asked_again_later(status: int, reads: bool, outage: bool) -> None:
+    response = answer(status)
+    error = find_problem(response, read(response), dataclasses.replace(ASKED, reads=reads), Show(KEY))
+    assert error is not None
+    assert error.outage is outage
+
+
+@pytest.mark.parametrize(
+    ("failure", "began", "reads", "outage"),
+    [
+        (requests.ReadTimeout("timed out"), True, True, True),
+        (requests.ReadTimeout("timed out"), True, False, False),
+        (requests.ConnectionError("refused"), False, False, True),
+        (ValueError("no address"), False, True, False),
+    ],
+)
+def test_no_answer_is_an_outage_where_nothing_can_have_happened(
+    failure: Exception, began: bool, reads: bool, outage: bool
+) -> None:
+    asked = dataclasses.replace(ASKED, reads=reads)
+    assert explain_failure(failure, asked, Show(KEY), began=began).outage is outage
 
 
 def test_a_date_to_come_back_is_read_by_the_servers_own_clock() -> None:

@@ -73,7 +73,9 @@ def test_429s_that_ask_for_no_time_are_asked_about_less_and_less_often():
 
 def test_a_wait_beyond_ten_minutes_is_left_to_the_tasks_retry():
     stop = Health().take(throttled(601.0), T)
-    assert stop == Stop("Lucca's rate limit is used up (429), and it asks to wait 601 s", retry_after=601.0)
+    assert stop == Stop(
+        "Lucca's rate limit is used up (429), and it asks to wait 601 s", retry_after=601.0, outage=True
+    )
 
 
 @pytest.mark.parametrize("passing", [0.0, 3600.0, 86_400.0])
@@ -156,6 +158,7 @@ def test_failures_in_a_row_are_waited_for_longer_and_longer_and_ten_are_enough(a
     stop = health.take(answer, now)
     assert stop is not None
     assert stop.retry_after is None
+    assert stop.outage
     assert f"10 requests in a row got no clear answer; the last: {answer}" in stop.reason
 
 
@@ -180,7 +183,7 @@ def test_a_503_is_waited_for_as_lucca_asks(retry_after, wait):
 
 def test_a_503_that_asks_for_more_than_ten_minutes_is_left_to_the_tasks_retry():
     stop = Health().take(LuccaInDoubtError("503", retry_after=601.0), T)
-    assert stop == Stop("Lucca does not answer as it should, and asks to wait 601 s", retry_after=601.0)
+    assert stop == Stop("Lucca does not answer as it should, and asks to wait 601 s", retry_after=601.0, outage=True)
 
 
 def test_a_shorter_wait_does_not_end_a_longer_one():

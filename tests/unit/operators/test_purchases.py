@@ -146,6 +146,19 @@ def test_a_wrong_key_stops_after_what_is_in_flight_and_names_every_purchase(lucc
     assert [item["id"] for item in ti.report["unresolved"]] == lucca.purchase_ids
 
 
+@pytest.mark.parametrize("outage", [True, False])
+def test_the_error_says_whether_waiting_may_be_all_that_it_takes(lucca, monkeypatch, outage):
+    """Which a retry policy goes by."""
+    if outage:
+        lucca.fail_next("unavailable", method="GET")
+        lucca.behaviour.retry_after = 601.0
+    else:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace(KEY, "another"))
+    with pytest.raises(LuccaUnresolvedError) as raised:
+        run(new_operator(purchase_ids=lucca.purchase_ids))
+    assert raised.value.outage is outage
+
+
 def test_a_redirect_to_a_login_page_stops_the_task(lucca):
     lucca.fail_next("login_redirect")
     ti = TaskInstance()
