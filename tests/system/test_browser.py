@@ -200,6 +200,10 @@ def test_the_page_of_the_sandbox_shows_closings_as_they_come(airflow: Deployment
     for number in ids:
         expect(standing[number]).to_have_text("blocked" if number == ids[4] else "closed")
     assert page.evaluate("window.kept")
+    page.get_by_role("button", name="Approve and pay").click()
+    expect(standing[ids[4]]).to_have_text("closable")
+    expect(page.get_by_role("button")).to_have_count(0)
+    assert lucca.closable_ids == [ids[4]]
 
     page.set_viewport_size(NARROW)
     for name in ("Purchases", "Requests"):
