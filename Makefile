@@ -2,7 +2,7 @@
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
 .PHONY: help demo ui bench test test-quick test-matrix test-system test-system-3.4 screenshots debian-packages lint coverage audit mutation \
-	requirements clean FORCE
+	requirements dist docs clean FORCE
 .DELETE_ON_ERROR:
 
 # The lines of Airflow that make test runs on; those that make test-quick and CI run in part; those of make test-matrix.
@@ -197,6 +197,19 @@ mutation: .venv/3.3/quality ## Change the domain and the hook in thousands of wa
 	.venv/3.3/bin/python -m mutmut run --max-children 2 $(if $(MUTANTS),'$(MUTANTS)')
 	.venv/3.3/bin/python -m tests.mutation
 
+# Tools that need no Airflow have an environment each, of the first Python that works.
+any_python = python=$$($(call find_python,newest)); test -n "$$python" || { echo "$(call no_python,newest)" >&2; exit 1; }
+.venv/nox/ready .venv/release/ready .venv/docs/ready: .venv/%/ready: requirements/%.txt
+	@$(any_python); exec "$$python" -m venv --clear .venv/$*
+	@exec .venv/$*/bin/python -m pip install -qq --no-deps -r $<
+	@touch $@
+
+dist: .venv/release/ready ## Build wheel, sdist, bill of materials and digests of what is committed into dist/, the same bytes each time
+	@exec .venv/release/bin/python -m tools.dist
+
+docs: .venv/docs/ready ## Build the documentation as a site into site/; a warning is an error
+	@exec .venv/docs/bin/python -m mkdocs build --quiet --strict
+
 clean: ## Remove whatever was made
-	rm -rf .venv .airflow mutants build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .airflow mutants build dist site *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
