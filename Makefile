@@ -208,7 +208,7 @@ dist: .venv/release/ready ## Build wheel, sdist, bill of materials and digests o
 	@exec .venv/release/bin/python -m tools.dist
 
 docs: .venv/docs/ready ## Build the documentation as a site into site/; a warning is an error
-	@exec .venv/docs/bin/python -m mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 exec .venv/docs/bin/python -m mkdocs build --strict
 
 clean: ## Remove whatever was made
 	rm -rf .venv .airflow mutants build dist site *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
