@@ -69,13 +69,15 @@ print("answer:" + json.dumps([list(form.extra_fields), form.standard_fields.pass
 """
 ASK_ERRORS = """
 import json
+from pathlib import Path
 from airflow import plugins_manager
+from airflow.settings import DAGS_FOLDER
 try:
-    from airflow.dag_processing.dagbag import DagBag
+    from airflow.dag_processing.dagbag import BundleDagBag
+    bag = BundleDagBag(DAGS_FOLDER, bundle_path=Path(DAGS_FOLDER), bundle_name="dags-folder")
 except ImportError:
     from airflow.models.dagbag import DagBag
-
-bag = DagBag()
+    bag = DagBag()
 plugins = getattr(plugins_manager, "get_import_errors", lambda: plugins_manager.import_errors)
 plugins_manager.ensure_plugins_loaded()
 print("answer:" + json.dumps([sorted(bag.dags), bag.import_errors, plugins()]))
@@ -140,6 +142,7 @@ def resolve(version: str, folder: Path, *more: object) -> Path:
 
 def make_bare(version: str, folder: Path) -> Bare:
     bare = Bare(version, folder)
+    bare.home.mkdir()
     resolve(version, folder)
     uv("venv", "--quiet", "--python", PYTHON, folder / "venv")
     uv("pip", "install", "--quiet", "--python", bare.python, "--requirements", bare.pins)
@@ -171,7 +174,7 @@ def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     bare = make_bare(request.param, tmp_path_factory.mktemp("bare"))
     block = next(block for block in PROGRAMS if block.page.name == "README.md")
     code = as_on_airflow_2(block.code) if bare.version.startswith("2.") else block.code
-    (bare.home / "dags").mkdir(parents=True)
+    (bare.home / "dags").mkdir()
     (bare.home / "dags" / "readme.py").write_text(code)
     bare.run("-m", "airflow", "db", "migrate")
     yield bare
@@ -185,20 +188,28 @@ def assert_the_readmes_dag_closes(bare: Bare, conn_type: str = "lucca") -> None:
         closable = lucca.closable_ids
         connection = lucca.connection_uri.replace("lucca:", f"{conn_type}:", 1)
         printed = bare.run("-m", "airflow", "dags", "test", dag_id, AIRFLOW_CONN_LUCCA_DEFAULT=connection)
-        assert lucca.closed_ids == closable
+        assert sorted(closing.purchase_id for closing in lucca.closings) == closable
     assert not re.findall(r"(?i).*(?:\berror\b|traceback|not registered).*", printed)
+
+
+@pytest.fixture(scope="class", params=["plugins", "dags"])
+def dropped(request: pytest.FixtureRequest, bare: Bare, wheel: Path) -> Iterator[Bare]:
+    folder = bare.home / request.param
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(folder, [name for name in packed.namelist() if name.startswith("lucca_provider/")])
+    yield bare
+    shutil.rmtree(folder / "lucca_provider")
+
+
+@pytest.fixture(scope="class")
+def installed(bare: Bare, wheel: Path) -> Iterator[None]:
+    bare.install(wheel)
+    yield
+    uv("pip", "uninstall", "--quiet", "--python", bare.python, "airflow-provider-lucca")
 
 
 class TestAFolder:
     """The folder as it lies in the clone, without pip."""
-
-    @pytest.fixture(scope="class", params=["plugins", "dags"])
-    def dropped(self, request: pytest.FixtureRequest, bare: Bare, wheel: Path) -> Iterator[Bare]:
-        folder = bare.home / request.param
-        with zipfile.ZipFile(wheel) as packed:
-            packed.extractall(folder, [name for name in packed.namelist() if name.startswith("lucca_provider/")])
-        yield bare
-        shutil.rmtree(folder / "lucca_provider")
 
     def test_purchases_are_closed(self, dropped: Bare) -> None:
         # Without a connection type of its own: any other one does.
@@ -208,13 +219,8 @@ class TestAFolder:
         assert dropped.ask(ASK_ERRORS) == [["close_ready"], {}, {}]
 
 
+@pytest.mark.usefixtures("installed")
 class TestPip:
-    @pytest.fixture(scope="class", autouse=True)
-    def installed(self, bare: Bare, wheel: Path) -> Iterator[None]:
-        bare.install(wheel)
-        yield
-        uv("pip", "uninstall", "--quiet", "--python", bare.python, "airflow-provider-lucca")
-
     def test_purchases_are_closed(self, bare: Bare) -> None:
         assert_the_readmes_dag_closes(bare)
 
