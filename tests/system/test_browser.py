@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect, sync_playwright
 
-from demo.api import HTTP, wait_until
-from demo.deployment import PASSWORD, ROOT, USER, Deployment, clean_environment, free_ports
+from local_airflow.api import HTTP, wait_until
+from local_airflow.deployment import PASSWORD, ROOT, USER, Deployment, clean_environment, free_ports
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import KEY, PIECE
 from tests.system.search import holds

@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from demo.deployment import ROOT
+from local_airflow.deployment import ROOT
 
 
 def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why(tmp_path: Path) -> None:
