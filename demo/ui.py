@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from demo.demo import BLOCKED, amount, say, stop, write_candidates
-from demo.deployment import PASSWORD, ROOT, STOPS, USER, Deployment
+from local_airflow.deployment import PASSWORD, ROOT, STOPS, USER, Deployment
 from lucca_provider.sandbox import Sandbox
 
 SHARE = 10

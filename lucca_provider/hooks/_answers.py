@@ -140,11 +140,16 @@ def _redirect_advice(response: requests.Response, asked: Asked, show: Show) -> s
     return f"{check} It leads to the host {show(host, most=MAX_ID)!r}: has the tenant been renamed?"
 
 
+def _said(body: Body) -> str:
+    """Return Lucca's reason, and what it says of single fields."""
+    reason = cut(body.detail or body.title or "")
+    fields = "; ".join(f"{name}: {', '.join(messages)}" for name, messages in body.errors.items())
+    return f"{reason} [{cut(fields)}]".strip() if fields else reason
+
+
 def _describe(asked: Asked, status: int, body: Body, advice: str) -> str:
     """Say what to do first, then Lucca's reason, then what was asked and the status; each once."""
-    reason = body.detail or body.title or ""
-    fields = "; ".join(f"{name}: {', '.join(messages)}" for name, messages in body.errors.items())
-    said = " ".join(part for part in (cut(reason), f"[{cut(fields)}]" if fields else "") if part)
+    said = _said(body)
     words = str(status)
     if body.title and body.detail:
         words += f" {cut(body.title)}"

@@ -37,7 +37,10 @@ from lucca_provider.sandbox import FAULTS, Sandbox
 from lucca_provider.sandbox.__main__ import _parser
 from tests.conftest import AIRFLOW, ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 IDS = range(101, 110)
 """The purchases that the pages close."""
 SHELLS = ("sh", "console", "bash")

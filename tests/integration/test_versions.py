@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import importlib
 import importlib.metadata
@@ -27,7 +28,6 @@ from tests.integration.test_docs import page, rows, setup_cfg
 TABLE = rows(page("docs/versions.md"), "| Airflow |")
 COLUMNS = re.findall(r"^\| Airflow \| (.*) \|$", page("docs/versions.md"), re.MULTILINE)[0].split(" | ")
 HERE = ".".join(map(str, AIRFLOW))
-MAKEFILE = page("Makefile")
 FORM = """
 import json, sys
 if sys.argv[1] == "without FAB":
@@ -52,10 +52,10 @@ def cell(column: str) -> str:
     return TABLE[HERE][COLUMNS.index(column)]
 
 
-def of_make(variable: str) -> str:
-    found = re.search(rf"^{re.escape(variable)} := (.*)$", MAKEFILE, re.MULTILINE)
-    assert found, variable
-    return found[1]
+def of_nox(name: str) -> Any:
+    """Return a value that ``noxfile.py`` gives a name, without nox, which is not in the environments of the tests."""
+    found = (node for node in ast.parse(page("noxfile.py")).body if isinstance(node, ast.Assign))
+    return next(ast.literal_eval(node.value) for node in found if ast.unparse(node.targets[0]) == name)
 
 
 def minor(python: str) -> int:
@@ -148,18 +148,16 @@ def test_the_table_is_that_of_the_package() -> None:
 
 def test_make_runs_on_the_lines_that_the_table_names() -> None:
     tested = {line: cells[-1] for line, cells in TABLE.items()}
-    assert sorted(of_make("LINES").split()) == [line for line, by in tested.items() if by == "`make test`"]
-    quick = of_make("QUICK")
-    assert quick.split() == [line for line, by in tested.items() if by == "`make test-matrix`"]
-    assert of_make("MATRIX").split() == [*TABLE, "lowest", "newest"]
+    assert sorted(of_nox("TESTED")) == [line for line, by in tested.items() if by == "`make test`"]
+    assert [*of_nox("QUICK")] == [line for line, by in tested.items() if by == "`make test-matrix`"]
+    assert [*of_nox("PYTHONS")] == [*TABLE, "lowest", "newest"]
     for line, cells in TABLE.items():
-        first = of_make(f"FIRST_{line}") if f"\nFIRST_{line} :=" in MAKEFILE else "10"
-        assert cells[0] == f"3.{first} to 3.{of_make(f'LAST_{line}')}"
+        assert cells[0] == " to ".join(of_nox("PYTHONS")[line])
 
 
 def test_every_line_is_pinned() -> None:
     pins = {file.stem: file.read_text() for file in (ROOT / "requirements").glob("*.txt")}
-    assert set(pins) == {*(f"airflow-{line}" for line in TABLE), "lowest", "quality"}
+    assert set(pins) == {*(f"airflow-{line}" for line in TABLE), "lowest", "quality", "docs", "nox", "release"}
     for line in TABLE:
         assert re.search(
             rf"^apache-airflow=={re.escape(line)}\.\d+(b\d+|rc\d+)?$", pins[f"airflow-{line}"], re.MULTILINE

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from demo.deployment import ROOT, STOPS, Deployment, free_ports
+from local_airflow.deployment import ROOT, STOPS, Deployment, free_ports
 from lucca_provider.sandbox import Sandbox
 from tests.conftest import AIRFLOW
 from tests.integration.test_docs import PROGRAMS

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from demo.api import Run, wait_until
-from demo.deployment import ROOT, USER, Deployment
+from local_airflow.api import Run, wait_until
+from local_airflow.deployment import ROOT, USER, Deployment
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import FIXED_PORT, KEY
 

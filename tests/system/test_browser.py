@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect, sync_playwright
 
-from demo.api import HTTP, wait_until
-from demo.deployment import PASSWORD, ROOT, USER, Deployment, clean_environment, free_ports
+from local_airflow.api import HTTP, wait_until
+from local_airflow.deployment import PASSWORD, ROOT, USER, Deployment, clean_environment, free_ports
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import KEY, PIECE
 from tests.system.search import holds
@@ -204,7 +204,7 @@ def test_a_saved_connection_is_tested_in_the_list(airflow: Deployment, page: Pag
 @pytest.fixture(scope="module")
 def airflow_2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start the web server of Airflow 2.11, whose pages are others, and return its address."""
-    python = Path(os.environ.get("PYTHON_OF_AIRFLOW_2", ROOT / ".venv" / "2.11" / "bin" / "python"))
+    python = Path(os.environ.get("PYTHON_OF_AIRFLOW_2", ROOT / ".venv" / "2-11" / "bin" / "python"))
     if not python.exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no Airflow 2.11: {python}")
     home = tmp_path_factory.mktemp("airflow-2")
@@ -317,6 +317,10 @@ def test_the_page_of_the_sandbox_shows_closings_as_they_come(airflow: Deployment
     for number in ids:
         expect(standing[number]).to_have_text("blocked" if number == ids[4] else "closed")
     assert page.evaluate("window.kept")
+    page.get_by_role("button", name="Approve and pay").click()
+    expect(standing[ids[4]]).to_have_text("closable")
+    expect(page.get_by_role("button")).to_have_count(0)
+    assert lucca.closable_ids == [ids[4]]
 
     page.set_viewport_size(NARROW)
     for name in ("Purchases", "Requests"):

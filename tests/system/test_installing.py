@@ -240,8 +240,5 @@ class TestPip:
         ask = ASK_FORM_OF_AIRFLOW_2 if bare.version.startswith("2.") else ASK_FORM
         assert bare.ask(ask) == [list(CONNECTION_FIELDS), FIELD_BEHAVIOUR["relabeling"]["password"]]
 
-    def test_without_its_extra_the_sandbox_says_what_to_install(self, bare: Bare) -> None:
-        # Airflow 3 brings it along.
-        uv("pip", "uninstall", "--quiet", "--python", bare.python, "uvicorn")
-        said = bare.run("-c", "try: import lucca_provider.sandbox\nexcept ImportError as e: print(e)")
-        assert "pip install 'airflow-provider-lucca[sandbox]'" in said
+    def test_the_sandbox_needs_nothing_else(self, bare: Bare) -> None:
+        assert "--fault" in bare.run("-m", "lucca_provider.sandbox", "--help")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from demo.deployment import Deployment
+from local_airflow.deployment import Deployment
 from tests.conftest import AIRFLOW
 from tests.system.test_airflow import Serve, assert_closed_once
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from demo.api import Run
-from demo.deployment import Deployment
+from local_airflow.api import Run
+from local_airflow.deployment import Deployment
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import PIECE
 from tests.system.search import search

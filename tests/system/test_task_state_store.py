@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from demo.api import Run, wait_until
-from demo.deployment import Deployment
+from local_airflow.api import Run, wait_until
+from local_airflow.deployment import Deployment
 from tests.conftest import AIRFLOW
 
 
