@@ -39,7 +39,7 @@ REFUSAL = {
     "id": 4,
     "status": 409,
     "title": "Purchase has open documents",
-    "detail": "Purchase 4 can't be closed: invoice F1 of 2026-03-02: confirmed, payment to pay.",
+    "detail": "Purchase 4 can't be closed: invoice F1 of 2026-03-02: approved, not paid.",
 }
 
 
