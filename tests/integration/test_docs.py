@@ -374,7 +374,8 @@ def test_one_run_is_cleared_and_no_other(
     failed = {"find": "success", "check": "success", "close": "failed"}
     with Sandbox(purchases=2, states={"closable": 1}, may_close=False) as lucca:
         monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
-        runs = [run_dag(dag, logical_date=pendulum.datetime(2026, month, 31, 6)) for month in (1, 3, 5)]
+        date = "logical_date" if AIRFLOW >= (3, 0) else "execution_date"
+        runs = [run_dag(dag, **{date: pendulum.datetime(2026, month, 31, 6)}) for month in (1, 3, 5)]
     assert [states(run) for run in runs] == [failed] * 3
     shell(the_block("airflow tasks clear").code, AIRFLOW__CORE__DAGS_FOLDER=str(tmp_path))
     assert [states(run) for run in runs] == [failed, failed | {"close": None}, failed]
