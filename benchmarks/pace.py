@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 
-from benchmarks.airflow_home import AirflowHome, Task, wait_until
+from benchmarks.airflow_home import AirflowHome, Task
 from benchmarks.closings import close_with_run, close_with_threads, hook_to
 from benchmarks.overhead import IN_FLIGHT
 from benchmarks.table import Row, at_most, medians
 from benchmarks.tenants import tenant
+from local_airflow.api import wait_until
 
 LIMIT = 50
 LATENCY = 0.1
@@ -44,6 +45,7 @@ def pace(window: float) -> list[Row]:
         with airflow.running(tasks):
             wait_until(
                 lambda: all(any(stay.done for stay in airflow.stays(task.name)) for task in tasks),
+                "the end of all tasks",
                 seconds=240 + 1.5 * window * max(SIZES) / LIMIT,
             )
         return [first, *(_against_least(airflow, task, burst) for task in tasks), _held(airflow, *tasks[-2:])]

@@ -1,5 +1,5 @@
 """
-### Check purchases in Python, close the good ones in Lucca, and report whatever happened
+### Check purchases in Python, close the good ones in Lucca, and always report
 
 A CSV file, on any storage that Airflow reads, names the purchases with the columns `purchase_id`, `ordered` and
 `invoiced`. Plain Python tells good from bad. The good ones are closed. The report is written whatever became of them,
@@ -10,6 +10,8 @@ and names every purchase: refused by Lucca, unresolved, left out by the check, o
 | variable `lucca_candidates` | where the file is: `s3://finance/candidates.csv`, `file:///data/candidates.csv` … |
 | variable `lucca_reports` | a folder for the reports: `/data/reports`, `s3://finance/reports` … |
 | connection `lucca_default` | the Lucca tenant |
+
+The report is a teardown: it also runs when the closing has failed, and the run is still marked as failed.
 """
 
 from __future__ import annotations
@@ -20,11 +22,18 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import pendulum
-from airflow.providers.common.compat.sdk import AirflowFailException, ObjectStoragePath, dag, task
 from airflow.providers.standard.operators.empty import EmptyOperator
 
 from lucca_provider.operators.purchases import ClosePurchaseOperator
 from lucca_provider.operators.reports import ReportClosingsOperator
+
+try:
+    from airflow.sdk import ObjectStoragePath, dag, task
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # Airflow 2.11
+    from airflow.decorators import dag, task
+    from airflow.exceptions import AirflowFailException
+    from airflow.io.path import ObjectStoragePath
 
 
 def find_problem(row: dict[str, str]) -> str | None:
@@ -41,7 +50,7 @@ def find_problem(row: dict[str, str]) -> str | None:
 @dag(
     dag_id="lucca_close_checked_purchases",
     doc_md=__doc__,
-    schedule="0 6 1 * *",
+    schedule=None,  # with a schedule, a run starts as soon as the DAG is unpaused
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,

@@ -15,33 +15,33 @@ purchase, whatever happened. To leave some out, give their ids as the parameter 
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, AirflowOptionalProviderFeatureException, Param
 from airflow.providers.standard.operators.empty import EmptyOperator
 
 from lucca_provider.operators.purchases import CheckPurchasesOperator, ClosePurchaseOperator, ListPurchasesOperator
 from lucca_provider.operators.reports import ReportClosingsOperator
 
 try:
+    from airflow.sdk import DAG, Param
+except ImportError:  # Airflow 2.11
+    from airflow.models import DAG, Param
+try:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
-except (ImportError, AirflowOptionalProviderFeatureException):
+except Exception:  # noqa: BLE001 (before Airflow 3.1 it is an error of Airflow's own)
     ApprovalOperator = None
 
-# Who may approve, such as [{"id": "anna", "name": "Anna Keller"}]; if empty, everybody who may answer required actions.
-# The id is the user name with SimpleAuthManager, and the number in Airflow's database, as text, with FAB. A wrong one
-# locks everybody out. Notifiers run in the approval, which fails if one does: for mails see docs/telling.md.
+# Who may approve, such as [{"id": "anna", "name": "Anna Keller"}]; empty for all who may answer. An id is the user's name
+# with SimpleAuthManager, the user's number in the database with FAB; a wrong one locks everybody out.
 ASKED = {"assigned_users": [], "notifiers": [], "response_timeout": timedelta(days=3)}
 
 with DAG(
     dag_id="lucca_close_month_end",
     doc_md=__doc__,
-    dag_display_name="lucca_close_month_end" + ("" if ApprovalOperator else " (needs Airflow 3.1)"),
     schedule="0 6 1 * *" if ApprovalOperator else None,
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,
     params={"exclude": Param([], type="array", items={"type": "integer"}, title="Purchases to leave out")},
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},
-    tags=["lucca", "example"],
 ):
     find = ListPurchasesOperator(task_id="find")
     check = CheckPurchasesOperator(

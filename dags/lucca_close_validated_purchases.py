@@ -19,7 +19,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, chain
 from airflow.providers.common.sql.operators.sql import (
     SQLColumnCheckOperator,
     SQLExecuteQueryOperator,
@@ -28,12 +27,18 @@ from airflow.providers.common.sql.operators.sql import (
 
 from lucca_provider.operators.purchases import ClosePurchaseOperator
 
+try:
+    from airflow.sdk import DAG, chain
+except ImportError:  # Airflow 2.11
+    from airflow import DAG
+    from airflow.models.baseoperator import chain
+
 DATABASE = "lucca_validation"
 
 with DAG(
     dag_id="lucca_close_validated_purchases",
     doc_md=__doc__,
-    schedule="0 6 1 * *",
+    schedule=None,  # with a schedule, a run starts as soon as the DAG is unpaused
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,

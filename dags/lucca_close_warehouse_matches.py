@@ -24,13 +24,18 @@ from decimal import Decimal
 from typing import Any
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, task
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 
 from lucca_provider.operators.purchases import ClosePurchaseOperator, ListPurchasesOperator
 from lucca_provider.operators.reports import ReportClosingsOperator
 from lucca_provider.reports import read_details
+
+try:
+    from airflow.sdk import DAG, task
+except ImportError:  # Airflow 2.11
+    from airflow import DAG
+    from airflow.decorators import task
 
 FIELDS = ["supplier.name", "billedAmount.counter.value", "billedAmount.counter.currency"]
 
@@ -55,7 +60,7 @@ def find_difference(purchase: dict[str, Any], invoices: list[list[Any]]) -> str 
 with DAG(
     dag_id="lucca_close_warehouse_matches",
     doc_md=__doc__,
-    schedule="0 6 1 * *",
+    schedule=None,  # with a schedule, a run starts as soon as the DAG is unpaused
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,

@@ -1,6 +1,6 @@
 """Runs the first example DAG against a tenant on this machine, and shows a finance person what became of each purchase.
 
-``make demo`` calls it. All it writes is in ``.airflow/demo``; of a running Airflow it takes neither settings nor ports.
+``make demo`` calls it. All it writes is in ``.airflow``; of a running Airflow it takes neither settings nor ports.
 """
 
 # ruff: noqa: T201 - a demo is there to print
@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from demo.deployment import ROOT, STOPS, clean_environment
+from local_airflow.deployment import ROOT, STOPS, Deployment
 from lucca_provider.sandbox import Sandbox
 
-HOME = ROOT / ".airflow" / "demo"
-LOG = HOME / "demo.log"
-DATABASE = HOME / "validation.db"
+FOLDER = ROOT / ".airflow"
+LOG = FOLDER / "demo.log"
 DAG_ID = "lucca_close_validated_purchases"
 BLOCKED = (
     {"conformityState": "ToReview", "paymentState": "None"},
@@ -35,7 +31,7 @@ BLOCKED = (
 SHARES = {"closable": 0.80, "closed": 0.08, "Denied": 0.04, "Created": 0.04, "Cancelled": 0.04}
 RESULTS = {
     "closed": "Closed",
-    "already_closed": "Closed already before",
+    "already_closed": "Already closed before",
     "rejected": "Refused by Lucca",
     "stopped": "Stopped by the check in SQL, not sent to Lucca",
     "unresolved": "Unresolved",
@@ -47,27 +43,42 @@ def main() -> int:
     """Run the demo; the exit status is 0 if the closing got to its end, whatever Lucca refused."""
     for number in STOPS:
         signal.signal(number, stop)
-    HOME.mkdir(parents=True, exist_ok=True)
-    LOG.write_text("")
+    FOLDER.mkdir(exist_ok=True)
     with Sandbox(purchases=25, seed=7, states=SHARES) as lucca:
         for invoice in BLOCKED:
             lucca.add_purchase(invoices=[invoice])
         say(f"A Lucca tenant with {len(lucca.purchase_ids)} purchases is at {lucca.url}/")
-        write_candidates(DATABASE, lucca, lucca.purchase_ids)
-        environment = own_environment(lucca)
-        say("Preparing Airflow, all in .airflow/demo …")
-        if airflow(["db", "migrate"], environment):
-            return give_up("Airflow's database could not be made")
-        say(f"Running the DAG {DAG_ID} …")
-        airflow(["dags", "test", DAG_ID], environment, progress=lambda: f"  {len(lucca.closings)} purchases closed")
-        report = read_report()
-        if report is None:
-            return give_up("the DAG did not get to the closing")
-        show(lucca, report)
+        say("Preparing Airflow, all in .airflow …")
+        try:
+            with Deployment(environ=lucca.environ, folder=FOLDER, whole=False) as airflow:
+                report = close(airflow, lucca)
+        except RuntimeError as error:
+            print(f"\nThe demo failed: {error}", file=sys.stderr)
+            return 1
     if report["rejected"]:
-        print("\nAirflow shows this run as failed, because Lucca refused purchases. Nothing else was held up by them.")
+        print("\nAirflow shows this run as failed, because Lucca refused purchases. The others were not affected.")
     print(f"\nThe whole log is in {LOG.relative_to(ROOT)}, the DAG in dags/{DAG_ID}.py.")
     return 1 if report["unresolved"] else 0
+
+
+def close(airflow: Deployment, lucca: Sandbox) -> dict[str, Any]:
+    """Run the DAG, print what became of each purchase, and return the report."""
+    database = airflow.home / "validation.db"
+    write_candidates(database, lucca, lucca.purchase_ids)
+    airflow.environ["AIRFLOW_CONN_LUCCA_VALIDATION"] = json.dumps({"conn_type": "sqlite", "host": str(database)})
+    say(f"Running the DAG {DAG_ID} …")
+
+    def show_progress(end: str = "\r") -> None:
+        if sys.stdout.isatty() or end == "\n":
+            print(f"  {len(lucca.closings)} purchases closed", end=end, flush=True)
+
+    # It fails, since Lucca refuses purchases.
+    airflow.run("dags", "test", DAG_ID, may_fail=True, meanwhile=show_progress)
+    show_progress(end="\n")
+    shutil.copy(airflow.log("dags-test"), LOG)
+    report = read_report(airflow.home / "airflow.db")
+    show(lucca, read_results(report, database))
+    return report
 
 
 def write_candidates(file: Path, lucca: Sandbox, purchase_ids: Iterable[int]) -> None:
@@ -89,56 +100,6 @@ def write_candidates(file: Path, lucca: Sandbox, purchase_ids: Iterable[int]) ->
         database.executemany("INSERT INTO purchase_candidates VALUES (?, ?, ?, ?, NULL)", rows)
 
 
-def own_environment(lucca: Sandbox) -> dict[str, str]:
-    """Return an environment with an Airflow of its own, whatever Airflow and proxies the user has set up."""
-    return clean_environment() | {
-        "AIRFLOW_HOME": str(HOME),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        "AIRFLOW_CONN_LUCCA_VALIDATION": json.dumps({"conn_type": "sqlite", "host": str(DATABASE)}),
-        **lucca.environ,
-        "NO_PROXY": lucca.host,
-        "no_proxy": lucca.host,
-    }
-
-
-def airflow(command: list[str], environment: dict[str, str], progress: Callable[[], str] | None = None) -> int:
-    """Run an Airflow command into the log, and let nothing of it outlive the demo."""
-    with LOG.open("a") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", *command],
-            env=environment,
-            cwd=HOME,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # a group of its own, which can be ended as a whole
-        )
-        with ended_at_last(process):
-            while process.poll() is None:
-                time.sleep(0.2)
-                if progress and sys.stdout.isatty():
-                    print(progress(), end="\r", flush=True)
-        if progress:
-            print(progress(), flush=True)
-        return process.returncode
-
-
-@contextlib.contextmanager
-def ended_at_last(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """End a process and all that it started: politely, then for certain."""
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def stop(number: int, frame: object) -> NoReturn:
     """Leave at a signal, once; what is running is ended on the way out."""
     for each in STOPS:
@@ -147,23 +108,23 @@ def stop(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-def read_report() -> dict[str, Any] | None:
-    """Return the report that the closing of this run pushed to XCom."""
-    with contextlib.closing(sqlite3.connect(HOME / "airflow.db")) as database:
-        row = database.execute(
-            "SELECT value FROM xcom WHERE dag_run_id = (SELECT max(id) FROM dag_run WHERE dag_id = ?)"
-            " AND task_id = 'close' AND key = 'return_value'",
-            [DAG_ID],
-        ).fetchone()
+def read_report(file: Path) -> dict[str, Any]:
+    """
+    Return the report that the closing pushed to XCom.
+
+    :raises RuntimeError: if there is none
+    """
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        row = database.execute("SELECT value FROM xcom WHERE task_id = 'close' AND key = 'return_value'").fetchone()
     if row is None:
-        return None
+        end = "\n".join(LOG.read_text(errors="replace").splitlines()[-20:])
+        raise RuntimeError(f"the DAG did not get to the closing. The end of {LOG.relative_to(ROOT)}:\n\n{end}")
     report = json.loads(row[0])
     return json.loads(report) if isinstance(report, str) else report
 
 
-def show(lucca: Sandbox, report: dict[str, Any]) -> None:
+def show(lucca: Sandbox, results: dict[int, tuple[str, str]]) -> None:
     """Print what became of each purchase."""
-    results = read_results(report)
     room = max(30, shutil.get_terminal_size((118, 24)).columns - 80)
     for result, heading in RESULTS.items():
         purchases = [
@@ -183,9 +144,9 @@ def show(lucca: Sandbox, report: dict[str, Any]) -> None:
                 print(f"{'':>76}{line}")
 
 
-def read_results(report: dict[str, Any]) -> dict[int, tuple[str, str]]:
+def read_results(report: dict[str, Any], file: Path) -> dict[int, tuple[str, str]]:
     """Return result and reason by purchase, from the table that the checks wrote to and from the closing's report."""
-    with contextlib.closing(sqlite3.connect(DATABASE)) as database:
+    with contextlib.closing(sqlite3.connect(file)) as database:
         problems = database.execute("SELECT purchase_id, problem FROM purchase_candidates WHERE problem IS NOT NULL")
         results = {purchase_id: ("stopped", problem) for purchase_id, problem in problems}
     for result in ("closed", "already_closed"):
@@ -205,13 +166,6 @@ def amount(purchase: dict[str, Any]) -> float:
 def say(text: str) -> None:
     """Print a line at once."""
     print(text, flush=True)
-
-
-def give_up(problem: str) -> int:
-    """Say what went wrong, and return the exit status."""
-    print(f"\nThe demo failed: {problem}. The end of {LOG.relative_to(ROOT)}:\n", file=sys.stderr)
-    print("\n".join(LOG.read_text(errors="replace").splitlines()[-20:]), file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from demo.demo import BLOCKED, amount, say, stop, write_candidates
-from demo.deployment import PASSWORD, ROOT, STOPS, USER, Deployment
+from local_airflow.deployment import PASSWORD, ROOT, STOPS, USER, Deployment
 from lucca_provider.sandbox import Sandbox
 
 SHARE = 10
@@ -42,7 +42,7 @@ def main() -> int:
             print("\nTrigger any of the seven DAGs. Where one asks for ids, take them from the page of the tenant.")
             print("The month-end waits for you under Required actions, and writes its report to the folder")
             print(reports)
-            say("Ctrl-C ends both, and forgets everything.")
+            say("Ctrl-C ends both and discards everything.")
             while True:
                 time.sleep(1)
                 if not lucca.closable_ids:

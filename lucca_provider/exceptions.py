@@ -46,6 +46,7 @@ class LuccaError(Exception):
     :param errors: ``errors`` of Lucca's problem details: field name to list of messages
     :param purchase_id: the purchase that the request was about
     :param retry_after: seconds that Lucca asked to wait
+    :param outage: whether Lucca was down, and the same may be asked again once it is back
     :param web_page: whether a web page answered instead of the API
     :param correlation_id: what the request carried as ``X-Correlation-ID``, logged as ``lucca_correlation_id``
     :param server_correlation_id: Lucca's own ``X-Correlation-ID``, if it answered with one
@@ -62,6 +63,7 @@ class LuccaError(Exception):
         errors: Mapping[str, Sequence[str]] | None = None,
         purchase_id: int | None = None,
         retry_after: float | None = None,
+        outage: bool = False,
         web_page: bool = False,
         correlation_id: str | None = None,
         server_correlation_id: str | None = None,
@@ -74,6 +76,7 @@ class LuccaError(Exception):
         self.errors = dict(errors or {})
         self.purchase_id = purchase_id
         self.retry_after = retry_after
+        self.outage = outage
         self.web_page = web_page
         self.correlation_id = correlation_id
         self.server_correlation_id = server_correlation_id
@@ -127,12 +130,12 @@ class LuccaAccessError(LuccaError):
 
 
 class LuccaInDoubtError(LuccaError):
-    """The request was sent, but nobody knows whether it took effect. Ask for the state before repeating it."""
+    """The request was sent, but it is not known whether it took effect. Read the state before repeating it."""
 
 
 class LuccaUnclearError(LuccaInDoubtError):
-    """A whole answer with a 2xx that is no clear yes: text, a web page, another status. No sign of a sick server."""
+    """A complete answer with a 2xx that is not a clear yes: text, a web page, another status. No sign of an outage."""
 
 
 class LuccaUnresolvedError(LuccaError):
-    """A batch ended with purchases ``unresolved``. Trying the task again is safe, and finds out."""
+    """A batch ended with purchases ``unresolved``. Trying the task again is safe: it reads their state first."""

@@ -11,17 +11,17 @@ __all__ = ["CONNECTION_FIELDS", "FIELD_BEHAVIOUR", "get_provider_info"]
 CONNECTION_FIELDS: dict[str, Any] = {
     "requests_per_minute": {
         "label": "Requests per minute",
-        "description": "Share of the tenant's 50 requests a minute that one task may use. Default 45.",
+        "description": "Requests per minute for each task. Lucca allows 50 per tenant. Leave empty for 45.",
         "schema": {"type": ["integer", "null"], "minimum": 1},
     },
     "timeout": {
         "label": "Time-out in seconds",
-        "description": "How long to wait for an answer. Default 10, longer than the 5 after which Lucca gives up.",
+        "description": "Seconds to wait for Lucca. Leave empty for 10. Not below 5.",
         "schema": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 3600},
     },
     "allow_insecure_http": {
         "label": "Allow http",
-        "description": "Allow Schema http to a host that is not this machine. For test servers only.",
+        "description": "Allow unencrypted http (test servers only).",
         "schema": {"type": ["boolean", "null"], "default": False},
     },
 }
@@ -29,7 +29,7 @@ CONNECTION_FIELDS: dict[str, Any] = {
 
 FIELD_BEHAVIOUR: dict[str, Any] = {
     "hidden-fields": ["login", "extra"],
-    "relabeling": {"host": "Tenant", "password": "API key", "schema": "Schema (https or http)"},
+    "relabeling": {"host": "Tenant (host)", "password": "API key (password)", "schema": "Schema (https or http)"},
     "placeholders": {
         "host": "acme.ilucca.net",
         "password": "the key alone, or: lucca application=…",

@@ -96,7 +96,7 @@ def check_purchases(
     purchase_ids: Collection[int], source: Source, rules: Rules, *, documents_since: str | None = None
 ) -> Check:
     """
-    Say of each purchase what a closing would do. Nothing is changed.
+    Find out for each purchase what a closing would do. Nothing is changed.
 
     :param purchase_ids: which purchases, without duplicates
     :param source: where to read
@@ -180,7 +180,7 @@ class _Judge:
         finding = self._find_readiness(number)
         if self._is_of_other_days(number):
             first, last = self.conditions.document_dates or ("", "")
-            return Finding("left_out", [f"no document of it is dated from {first} to {last}"])
+            return Finding("left_out", [f"it has no document dated {first} to {last}"])
         if self.conditions.approved is None or finding.verdict == "already_closed":
             return finding
         return self._compare(number, finding, self.conditions.approved.get(number))
@@ -264,7 +264,7 @@ class _Documents:
             self.problem = f"its documents could not be read: {reader.problem}"
         self.has_all = self.problem is None
         if self._unlinked:
-            log.info("%s documents belong to no purchase; they are left out.", self._unlinked)
+            log.info("%s documents belong to no purchase and are ignored.", self._unlinked)
 
     def _take_page(self, documents: Sequence[Mapping[str, Any]]) -> None:
         for document in documents:

@@ -68,7 +68,7 @@ class Finding:
 
 def needs_documents(purchase: Mapping[str, Any], rules: Rules) -> bool:
     """
-    Say whether the state of a purchase leaves it open whether it can be closed.
+    Return whether the state of a purchase leaves it open whether it can be closed.
 
     :param purchase: as Lucca answers it
     :param rules: which states count for what
@@ -96,8 +96,8 @@ def find_readiness(
         wanted = " or ".join(sorted(rules.closable_states))
         return Finding("blocked", [f"the purchase is {state}, not {wanted}"])
     if state is None:
-        return Finding("unknown", ["Lucca tells no state of it"])
-    return Finding("unknown", [f"Lucca tells the state {plain(state)!r}, which this version does not know"])
+        return Finding("unknown", ["Lucca returned no state for it"])
+    return Finding("unknown", [f"this version does not know its state {plain(state)!r}"])
 
 
 def _judge_documents(
@@ -144,7 +144,7 @@ def _say_state(kind: str, state: str | None, words: Mapping[str, str]) -> tuple[
     if state is None:
         return f"its {kind} state is missing", False
     if state in ("Confirmed", "Bypassed", "Paid"):
-        return f"the {kind} state {state} is not among those that count here", True
+        return f"the {kind} state {state} does not count here", True
     if state in words:
         return words[state], True
     return f"this version does not know the {kind} state {plain(state)!r}", False
@@ -166,10 +166,10 @@ def _find_older(
 ) -> str | None:
     """Say what hints at documents from before the day from which they were looked for."""
     if billed is None:
-        return f"no amount billed is known, so older documents than of {since} may be missing"
+        return f"its billed amount is not known, so documents older than {since} may be missing"
     if billed in _totals(documents, rules):
         return None
-    return f"{billed:.2f} were billed for it, which its documents since {since} do not account for"
+    return f"{billed:.2f} billed, but its documents since {since} add up to something else"
 
 
 def _find_hidden(billed: Decimal | None, documents: Iterable[Mapping[str, Any]]) -> str | None:
@@ -177,14 +177,14 @@ def _find_hidden(billed: Decimal | None, documents: Iterable[Mapping[str, Any]])
     most = _most(documents)
     if billed is None or most is None or billed <= most:
         return None
-    return f"{billed:.2f} were billed for it, but the documents to be seen come to {most:.2f} at most"
+    return f"{billed:.2f} billed, but the documents that this API key sees add up to {most:.2f} at most"
 
 
 def _find_all_hidden(told: object, billed: Decimal | None) -> str | None:
     """Say what hints at documents where none was found."""
     if billed is None:
-        return None if told is None else "no document of it is to be seen, and the amount billed for it cannot be read"
-    return f"{billed:.2f} were billed for it, but no document of it is to be seen with this API key" if billed else None
+        return None if told is None else "this API key sees no document of it, and its billed amount cannot be read"
+    return f"{billed:.2f} billed, but this API key sees no document of it" if billed else None
 
 
 def _most(documents: Iterable[Mapping[str, Any]]) -> Decimal | None:

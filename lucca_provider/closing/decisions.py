@@ -28,16 +28,18 @@ class Decisions(dict[int, Decision]):
         self._told: set[int] = set()
         """Purchases whose outcome was logged and counted, so that an interrupted decision is not counted twice."""
 
-    def decide(self, purchase_id: int, decision: Decision) -> None:
+    def decide(self, purchase_id: int, decision: Decision, *, known: str = "") -> None:
         """
         Decide a purchase. May be called again with the same after an interruption.
 
         :param purchase_id: which one
         :param decision: how it ended
+        :param known: the end of its reason that the log has already, and that the line about this purchase leaves out
         """
         self[purchase_id] = decision
         self._journal.decided(purchase_id, decision)
-        self._tell(purchase_id, decision, "")
+        words = str(decision)
+        self._tell(purchase_id, decision, words.removesuffix(known).rstrip(": ") if known else words)
 
     def recall(self, purchase_id: int, decision: Decision, *, told: bool) -> None:
         """
@@ -51,14 +53,15 @@ class Decisions(dict[int, Decision]):
         if told:
             self._told.add(purchase_id)
         else:
-            self._tell(purchase_id, decision, " (known from an earlier try)")
+            self._tell(purchase_id, decision, f"{decision} (known from an earlier try)")
 
-    def _tell(self, purchase_id: int, decision: Decision, how: str) -> None:
+    def _tell(self, purchase_id: int, decision: Decision, words: str) -> None:
         if purchase_id in self._told:
             return
         self._told.add(purchase_id)
-        level = logging.INFO if decision.outcome.is_closed else logging.WARNING
-        log.log(level, "Purchase %s %s%s", purchase_id, decision, how)
+        # A line for each purchase that was not closed is what somebody looks for among a thousand.
+        level = logging.DEBUG if decision.outcome.is_closed else logging.WARNING
+        log.log(level, "Purchase %s %s", purchase_id, words)
         self._on_outcome(purchase_id, decision.outcome)
 
     def unresolved(self) -> dict[int, Decision]:

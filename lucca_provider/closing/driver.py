@@ -111,9 +111,15 @@ class Driver:
                     return step.burst
                 leaving = True
             else:
-                self._clock.wait(self._calls, None if step.until is None else max(0.0, step.until - now))
-                self._record()
+                self._rest(step, now)
                 leaving = leaving and bool(self._in_flight)
+
+    def _rest(self, pause: Pause, now: float) -> None:
+        """Wait for the end of a pause, or for an answer before it, and record that."""
+        if pause.until is not None and not self._in_flight:
+            self._run.waiting(now, pause.until)
+        self._clock.wait(self._calls, None if pause.until is None else max(0.0, pause.until - now))
+        self._record()
 
     def _worth_leaving(self, pause: Pause, now: float) -> bool:
         return self._leave_after is not None and pause.until is not None and pause.burst - now >= self._leave_after

@@ -43,7 +43,7 @@ class Listing:
 
     def is_worth_reading(self, missing: int) -> bool:
         """
-        Say whether the next page is worth a request.
+        Return whether the next page is worth a request.
 
         :param missing: purchases that are still unread
         """
@@ -82,6 +82,6 @@ class Listing:
         else:
             items = reader.take(answer)
         if reader.problem and not items:
-            log.info("The purchases list cannot be used (%s); reading each purchase instead.", reader.problem)
+            log.info("Reading purchases one by one: the list of purchases cannot be used. %s", reader.problem)
             self.reader = None
         return items

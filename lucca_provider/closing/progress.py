@@ -1,17 +1,31 @@
-"""The line of progress that a long run logs now and then."""
+"""The lines of progress that a long run logs: one for each full window."""
 
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timezone
 
 from lucca_provider.limits import Window
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "clock_time"]
 
 log = logging.getLogger(__name__)
 
-EVERY = 60.0
-"""At least this many seconds between two lines."""
+QUIET = 1.5
+"""Windows after which a run that never has to wait says how far it is."""
+SHORTEST = 1 / 60
+"""Share of the window from which a wait is worth a line."""
+APART = 1 / 2
+"""Share of the window that lies at least between two lines about waits."""
+
+
+def clock_time(moment: float) -> str:
+    """
+    Return the time of day of a moment, such as ``01:28:45 UTC``.
+
+    :param moment: seconds since the epoch
+    """
+    return f"{datetime.fromtimestamp(moment, timezone.utc):%H:%M:%S} UTC"
 
 
 class Progress:
@@ -25,10 +39,12 @@ class Progress:
         self._window = window
         self._said_at: float | None = None
         """When the last line was logged, or the run began; ``None`` before that."""
+        self._waited_at: float | None = None
+        """When the last line about a wait was logged."""
 
     def say(self, now: float, done: int, asked: int) -> None:
         """
-        Log a line, if it is time.
+        Log a line, if none was logged for a while.
 
         :param now: the present moment
         :param done: purchases that are decided
@@ -36,8 +52,29 @@ class Progress:
         """
         if self._said_at is None:
             self._said_at = now
-        if now - self._said_at < EVERY or done == asked:
+        if now - self._said_at < QUIET * self._window.seconds or done == asked:
             return
         self._said_at = now
-        minutes = (asked - done) / self._window.limit * self._window.seconds / 60
-        log.info("%s of %s purchases done; about %.0f minutes to go.", done, asked, max(1.0, minutes))
+        log.info("%s of %s purchases done%s.", done, asked, self._rest(asked - done))
+
+    def say_wait(self, now: float, until: float, done: int, asked: int) -> None:
+        """
+        Log a line about a wait for the rate limit: one in each window, and none about a moment.
+
+        :param now: the present moment
+        :param until: when the next request goes out
+        :param done: purchases that are decided
+        :param asked: purchases in all
+        """
+        seconds = self._window.seconds
+        if until - now < SHORTEST * seconds:
+            return
+        if self._waited_at is not None and now - self._waited_at < APART * seconds:
+            return
+        self._said_at = self._waited_at = now
+        rest = self._rest(asked - done)
+        log.info("%s of %s purchases done. Rate limit reached; resuming at %s%s.", done, asked, clock_time(until), rest)
+
+    def _rest(self, left: int) -> str:
+        minutes = left / self._window.limit * self._window.seconds / 60
+        return f", about {minutes:.0f} minutes to go" if minutes >= 1.5 else ""

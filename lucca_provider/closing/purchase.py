@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED, Decision, Outcome
+from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED, NOT_REACHED, Decision, Outcome
 from lucca_provider.closing.steps import Kind
 from lucca_provider.exceptions import (
     LuccaError,
@@ -109,7 +109,7 @@ def closing_answered(purchase: Purchase, answer: object, now: float) -> Purchase
     if isinstance(answer, LuccaNotSentError):
         sends = purchase.sends + 1
         if sends >= MAX_SENDS:
-            return _unresolved(f"not sent in {sends} attempts: {answer}")
+            return _unresolved(f"not sent: {sends} attempts failed. {answer}")
         return replace(purchase, sends=sends)
     if isinstance(answer, LuccaInDoubtError):
         sends = purchase.sends + 1
@@ -180,11 +180,11 @@ def undecided(purchase: Purchase, why: str, *, in_flight: bool) -> Decision:
     :param in_flight: whether a closing of it is on its way
     """
     if in_flight or purchase.maybe:
-        return _unresolved(f"sent, but the answer is not known; then: {why}")
+        return _unresolved(f"sent, but the answer is not known: {why}")
     if purchase.refusal is not None:
         # It may have been refused because it was closed before.
-        return _unresolved(f"{purchase.refusal}, and its state was not read; then: {why}")
-    return _unresolved(f"not reached: {why}")
+        return _unresolved(f"{purchase.refusal}, and its state was not read: {why}")
+    return _unresolved(f"{NOT_REACHED}{why}")
 
 
 def _state_known(purchase: Purchase, state: str | None, asked_at: float) -> Purchase | Decision:
@@ -195,13 +195,13 @@ def _state_known(purchase: Purchase, state: str | None, asked_at: float) -> Purc
         if purchase.refusal is not None:
             return purchase.refusal
         if purchase.sends >= MAX_SENDS:
-            return _unresolved(f"{purchase.sends} attempts got no clear answer, and it is still open")
+            return _unresolved(f"still open: {purchase.sends} closings got no clear answer")
         return Purchase(read_at=asked_at, ready_at=purchase.ready_at, sends=purchase.sends)
     if purchase.refusal is not None and not purchase.maybe:
         return purchase.refusal
     if state is None:
         return _unresolved("Lucca returned no state for it, so it is not safe to close it")
-    return _unresolved(f"its state {shorten(state)!r} is not known to this version, so it is not safe to close it")
+    return _unresolved(f"this version does not know its state {shorten(state)!r}, so it is not safe to close it")
 
 
 def _unreadable(purchase: Purchase, error: LuccaError) -> Decision:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypedDict
@@ -43,6 +43,11 @@ class Outcome(Enum):
         """Whether the purchase is closed, which is all that a task wants."""
         return self in (Outcome.CLOSED, Outcome.ALREADY_CLOSED)
 
+
+NOT_REACHED = "not reached: "
+"""How the reason begins of a purchase for which nothing was sent."""
+NAMED_TOGETHER = 50
+"""Purchases that are named on one line, where one reason holds for all of them; the report has them all."""
 
 _WORDS = {
     Outcome.CLOSED: "closed",
@@ -140,20 +145,58 @@ def say_problems(report: Report) -> tuple[str, list[str]]:
     Say what a task could not close, for whoever reads its error.
 
     :param report: with at least one purchase that is refused or unresolved
-    :return: a summary with what to do, and a line for each such purchase, the refused ones first
+    :return: a summary with what to do, and a line for each reason with the purchases that it holds for, the refused
+        ones first
     """
     refused, unresolved = len(report["rejected"]), len(report["unresolved"])
     asked = refused + unresolved + len(report["closed"]) + len(report["already_closed"])
     summary = []
     if refused:
         summary.append(
-            f"{refused} of {asked} purchases refused by Lucca. Fix the cause in Lucca, then clear this task."
+            f"{refused} of {asked} purchases {_was(refused)} refused by Lucca. Fix the cause in Lucca, then clear this "
+            'task (guide "Closing", The outcomes).'
         )
     if unresolved:
-        retry = "A retry reads their state in Lucca first, and closes only what is open."
-        summary.append(f"{unresolved} of {asked} purchases unresolved. {retry}")
+        summary.append(
+            f"{unresolved} of {asked} purchases {_say_unresolved(report['unresolved'])} A retry is safe: it reads the "
+            'state of each first (guide "Deploying", What to do with unresolved).'
+        )
     decisions = _decisions({"rejected": report["rejected"], "unresolved": report["unresolved"]})
-    return " ".join(summary), [f"{purchase_id} {decision}" for purchase_id, decision in decisions.items()]
+    same: dict[str, list[str]] = {}
+    for purchase_id, decision in decisions.items():
+        same.setdefault(str(decision), []).append(str(purchase_id))
+    return "\n".join(summary), [f"{_listed(ids)} {_without_reason(words, summary)}" for words, ids in same.items()]
+
+
+def _say_unresolved(unresolved: Sequence[Unresolved]) -> str:
+    """Return whether anything was sent, and why not if one reason holds for all."""
+    reasons = {one["reason"] for one in unresolved}
+    if not all(reason.startswith(NOT_REACHED) for reason in reasons):
+        return (
+            "is unresolved: it may be closed or not."
+            if len(unresolved) == 1
+            else ("are unresolved: they may be closed or not.")
+        )
+    words = f"{_was(len(unresolved))} not closed"
+    if len(reasons) > 1:
+        return f"{words}."
+    (reason,) = reasons
+    return f"{words}: {reason.removeprefix(NOT_REACHED)}{'' if reason.endswith('.') else '.'}"
+
+
+def _without_reason(words: str, summary: Sequence[str]) -> str:
+    """Leave out a reason that the summary says already."""
+    head, found, reason = words.partition(NOT_REACHED)
+    return f"{head}{NOT_REACHED.rstrip(': ')}" if found and any(reason in said for said in summary) else words
+
+
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _listed(ids: Sequence[str]) -> str:
+    more = len(ids) - NAMED_TOGETHER
+    return ", ".join(ids[:NAMED_TOGETHER]) + (f" and {more} more" if more > 0 else "")
 
 
 def _decisions(report: Mapping[str, Any]) -> dict[int, Decision]:

@@ -159,6 +159,17 @@ class ClosingRun:
         self._judge(step, answer, now)
         del self._in_flight[step]
 
+    def waiting(self, now: float, until: float) -> None:
+        """
+        Say how far the run is, now that the worker waits.
+
+        :param now: the present moment
+        :param until: when the wait ends
+        """
+        room = self._window.room_at(now)
+        if room is not None and room > now:
+            self._progress.say_wait(now, until, len(self.decisions), len(self.purchase_ids))
+
     def give_up(self, step: Step, reason: str) -> None:
         """
         Take a step for failed whose answer could not be dealt with.
@@ -173,16 +184,17 @@ class ClosingRun:
         else:
             self.stop(reason)
 
-    def stop(self, reason: str, retry_after: float | None = None) -> None:
+    def stop(self, reason: str, retry_after: float | None = None, *, outage: bool = False) -> None:
         """
         Send nothing more.
 
         :param reason: what is said of the purchases that were not reached; the first one given counts
         :param retry_after: seconds that Lucca asked to wait
+        :param outage: whether waiting may be all that it takes
         """
         if self.stopped is None:
-            self.stopped = Stop(reason, retry_after)
-            log.warning("Stopping: %s", reason)
+            self.stopped = Stop(reason, retry_after, outage)
+            log.warning("Stopping, nothing more is sent: %s", reason)
 
     # -- before a wait, and at the end -------------------------------------------------------------------------------
 
@@ -217,7 +229,9 @@ class ClosingRun:
             self._begin(0.0)
         for purchase_id in self.purchase_ids:
             if purchase_id not in self.decisions:
-                self._decide(purchase_id, self._unfinished(purchase_id))
+                # The reason why the run stopped has been logged, and is the same for all.
+                known = "" if self.stopped is None else self.stopped.reason
+                self._decide(purchase_id, self._unfinished(purchase_id), known=known)
         self.is_kept = self._commit(last=True)
         return self.report()
 
@@ -238,7 +252,7 @@ class ClosingRun:
         except Exception as error:
             log.exception("The journal could not be written.")
             if may_stop:
-                self.stop(f"the journal could not be written ({type(error).__name__}), so nothing more was sent")
+                self.stop(f"the journal could not be written ({type(error).__name__})")
             return False
         return True
 
@@ -370,7 +384,7 @@ class ClosingRun:
                 case Kind.PROBE:
                     stop = access.take_probe(answer)
         if stop is not None:
-            self.stop(stop.reason, stop.retry_after)
+            self.stop(stop.reason, stop.retry_after, outage=stop.outage)
         elif access.proven and self._held:
             for held in self._held:
                 self._take(*held)
@@ -388,7 +402,7 @@ class ClosingRun:
         elif step.kind is Kind.CLOSE:
             known[step.purchase_id] = closing_answered(sent.purchase, answer, now)
             if isinstance(answer, LuccaInDoubtError):
-                log.warning("Purchase %s: %s Its state is read in %.0f s.", step.purchase_id, answer, SETTLE_SECONDS)
+                log.warning("Purchase %s: checking its state in %.0f s. %s", step.purchase_id, SETTLE_SECONDS, answer)
         elif step.kind is Kind.READ:
             known[step.purchase_id] = reading_answered(sent.purchase, answer, sent.at, now)
         for purchase_id, what in known.items():
@@ -399,8 +413,8 @@ class ClosingRun:
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
-    def _decide(self, purchase_id: int, decision: Decision) -> None:
-        self.decisions.decide(purchase_id, decision)
+    def _decide(self, purchase_id: int, decision: Decision, *, known: str = "") -> None:
+        self.decisions.decide(purchase_id, decision, known=known)
         self._agenda.drop(purchase_id)
 
     def _unfinished(self, purchase_id: int) -> Decision:

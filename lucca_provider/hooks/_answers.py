@@ -21,7 +21,7 @@ from lucca_provider.exceptions import (
 )
 from lucca_provider.hooks._body import Body
 from lucca_provider.hooks._session import CORRELATION_ID, read_retry_after
-from lucca_provider.hooks._tenant import field_label
+from lucca_provider.hooks._tenant import connection_name, field_label
 from lucca_provider.hooks._words import Show, cut
 
 __all__ = ["Asked", "find_problem"]
@@ -38,33 +38,38 @@ class Asked:
     A request, as far as messages need it.
 
     :param what: such as ``Closing purchase 12 at https://acme.ilucca.net``
-    :param doubt: what to say where it is not known whether Lucca did as asked
+    :param reads: whether it changes nothing
     :param purchase_id: the purchase that it is about
     :param correlation_id: what it carries as ``X-Correlation-ID``
     :param check: says what is wrong with the JSON of an answer that is a clear yes otherwise; ``None`` if nothing is
+    :param conn_id: the Airflow connection
     """
 
     what: str
-    doubt: str
+    reads: bool
     purchase_id: int | None
     correlation_id: str
     check: Callable[[Any], str | None]
+    conn_id: str | None = None
+
+    @property
+    def doubt(self) -> str:
+        """What to say where it is not known whether Lucca did as asked."""
+        return "Nothing was changed." if self.reads else "It may or may not have happened."
 
 
 _KNOWN: dict[int, tuple[type[LuccaError], str]] = {
     401: (
         LuccaAccessError,
-        f"The API key is wrong or was revoked; put a valid one into the connection's {field_label('password')}.",
+        f"Lucca refused the API key. Correct {field_label('password')} in {{connection}}.",
     ),
-    403: (LuccaForbiddenError, "The API key's role lacks a right for this; see its role in Lucca."),
-    404: (LuccaNotFoundError, "It does not exist, or the API key's role may not see it."),
+    403: (LuccaForbiddenError, "The API key's role lacks the right to do this. Grant it in Lucca."),
+    404: (LuccaNotFoundError, "It does not exist, or the API key may not see it."),
     # Whatever sent it, Lucca does not: a proxy wants to know who the worker is.
-    407: (
-        LuccaAccessError,
-        "That is a proxy's answer, not Lucca's: it wants credentials; check the worker's proxy settings.",
-    ),
-    429: (LuccaThrottledError, "The tenant's rate limit is used up; not processed."),
+    407: (LuccaAccessError, "A proxy wants credentials. Put them into the worker's proxy settings (HTTPS_PROXY)."),
+    429: (LuccaThrottledError, "The tenant's rate limit is used up. The request was not processed."),
 }
+"""What a status means, and what to do about it."""
 
 
 def find_problem(response: requests.Response, body: Body, asked: Asked, show: Show) -> LuccaError | None:
@@ -77,19 +82,20 @@ def find_problem(response: requests.Response, body: Body, asked: Asked, show: Sh
     :param show: makes headers fit for a log
     """
     status, headers = response.status_code, response.headers
-    verdict = _verdict(status, body, asked, _redirect_host(response, show))
+    verdict = _verdict(status, body, asked, _redirect_advice(response, asked, show))
     if verdict is None:
         return None
     kind, advice = verdict
     server_id = show(headers.get(CORRELATION_ID, ""), most=MAX_ID)
     return kind(
-        f"{asked.what}: {_said(status, body)}. {advice}",
+        _describe(asked, status, body, advice),
         status=status,
         title=body.title,
         detail=body.detail,
         errors=body.errors,
         purchase_id=asked.purchase_id,
         retry_after=read_retry_after(headers.get("Retry-After"), date=headers.get("Date")),
+        outage=kind is LuccaThrottledError or (asked.reads and kind is LuccaInDoubtError),
         web_page=body.is_html,
         correlation_id=asked.correlation_id,
         # Some servers only repeat what the request carried.
@@ -101,45 +107,56 @@ def find_problem(response: requests.Response, body: Body, asked: Asked, show: Sh
 def _verdict(status: int, body: Body, asked: Asked, redirect: str) -> tuple[type[LuccaError], str] | None:
     """Return what an answer certainly means and what to do about it; ``None`` for a clear yes."""
     if status in _KNOWN:
-        return _KNOWN[status]
+        kind, advice = _KNOWN[status]
+        return kind, advice.format(connection=connection_name(asked.conn_id))
     if 200 <= status < 300:
         return _judge_success(status, body, asked)
     if 300 <= status < 400:
-        return LuccaAccessError, f"A redirect is never followed. {redirect}"
+        return LuccaAccessError, f"Lucca redirected the request. {redirect} Redirects are never followed."
     if 400 <= status < 500 and status != 408:
-        return LuccaRefusedError, "Lucca will not do this as things are."
-    return LuccaInDoubtError, asked.doubt
+        return LuccaRefusedError, ""
+    return LuccaInDoubtError, f"Lucca gave no clear answer. {asked.doubt}"
 
 
 def _judge_success(status: int, body: Body, asked: Asked) -> tuple[type[LuccaError], str] | None:
     if not body.complete:
-        return LuccaInDoubtError, f"The answer is not whole. {asked.doubt}"
+        return LuccaInDoubtError, f"Lucca's answer is incomplete. {asked.doubt}"
     if status in CLEAR and not body.says_failed and (body.is_blank or body.is_json):
         problem = asked.check(body.value)
         return (LuccaUnclearError, f"{problem} {asked.doubt}") if problem else None
-    return LuccaUnclearError, f"That is not a clear yes. {asked.doubt}"
+    return LuccaUnclearError, f"Lucca's answer is not a clear yes. {asked.doubt}"
 
 
-def _redirect_host(response: requests.Response, show: Show) -> str:
-    check = f"check the connection's {field_label('host')} and {field_label('password')}"
+def _redirect_advice(response: requests.Response, asked: Asked, show: Show) -> str:
+    fields = f"{field_label('host')} and {field_label('password')}"
+    check = f"Check {fields} of {connection_name(asked.conn_id)}."
     try:
         host = urlsplit(response.headers.get("Location", "")).hostname
     except ValueError:
         host = None
     if not host:
-        return f"{check[0].upper()}{check[1:]}."
+        return check
     # The host alone: what follows it may be a token of somebody's.
-    return f"It leads to the host {show(host, most=MAX_ID)!r}: has the tenant been renamed? Otherwise {check}."
+    return f"{check} It leads to the host {show(host, most=MAX_ID)!r}: has the tenant been renamed?"
 
 
-def _said(status: int, body: Body) -> str:
-    words = [f"{'A proxy' if status == 407 else 'Lucca'} answered {status}"]
+def _said(body: Body) -> str:
+    """Return Lucca's reason, and what it says of single fields."""
+    reason = cut(body.detail or body.title or "")
+    fields = "; ".join(f"{name}: {', '.join(messages)}" for name, messages in body.errors.items())
+    return f"{reason} [{cut(fields)}]".strip() if fields else reason
+
+
+def _describe(asked: Asked, status: int, body: Body, advice: str) -> str:
+    """Say what to do first, then Lucca's reason, then what was asked and the status; each once."""
+    said = _said(body)
+    words = str(status)
+    if body.title and body.detail:
+        words += f" {cut(body.title)}"
     if body.is_html:
-        words.append("with a web page")
-    reason = " – ".join(part for part in (body.title, body.detail) if part)
-    if reason:
-        words.append(f"({cut(reason)})")
-    if body.errors:
-        fields = "; ".join(f"{name}: {', '.join(messages)}" for name, messages in body.errors.items())
-        words.append(f"[{cut(fields)}]")
-    return " ".join(words)
+        words += ", a web page"
+    if not advice:
+        advice = f"Lucca refused this: {said}" if said else "Lucca refused this and gave no reason."
+    elif said:
+        advice += f" {'The proxy' if status == 407 else 'Lucca'} said: {said}"
+    return f"{advice} ({asked.what}: {words})"

@@ -12,7 +12,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from lucca_provider.exceptions import LuccaAccessError, LuccaError, LuccaInDoubtError, LuccaNotSentError
 from lucca_provider.hooks._answers import Asked
-from lucca_provider.hooks._tenant import field_label
+from lucca_provider.hooks._tenant import connection_name, field_label
 from lucca_provider.hooks._words import Show
 
 __all__ = ["explain_failure"]
@@ -32,27 +32,35 @@ def explain_failure(failure: Exception, asked: Asked, show: Show, *, began: bool
     :param show: makes the failure's text fit for a log
     :param began: whether a byte of the request may have gone out, as this side knows it
     """
-    reason = show(_reason(failure))
-    host = field_label("host")
+    kind, message = _judge(failure, asked, began=began)
+    return kind(
+        f"{message} ({asked.what}: {show(_reason(failure))})",
+        purchase_id=asked.purchase_id,
+        correlation_id=asked.correlation_id,
+        outage=kind is LuccaNotSentError or (asked.reads and kind is LuccaInDoubtError),
+    )
+
+
+def _judge(failure: Exception, asked: Asked, *, began: bool) -> tuple[type[LuccaError], str]:
+    """Return what certainly happened, and what to do about it."""
+    tenant = f"{field_label('host')} of {connection_name(asked.conn_id)}"
     if began:
-        kind: type[LuccaError] = LuccaInDoubtError
-        message = f"no answer ({reason}). {asked.doubt}"
-    elif _is_untrusted(failure):
-        kind = LuccaAccessError
-        message = (
-            f"the server's certificate is not trusted ({reason}). Nothing was sent; check the connection's {host} and "
-            "the worker's CA certificates."
-        )
-    elif _cannot_be_made(failure):
-        kind = LuccaAccessError
-        message = (
-            f"the request cannot be made ({reason}). Nothing was sent; check the connection's {host} and the worker's "
-            "proxy and CA settings."
-        )
-    else:
-        kind = LuccaNotSentError
-        message = f"no connection ({reason}). Nothing was sent; check the connection's {host} and the network."
-    return kind(f"{asked.what}: {message}", purchase_id=asked.purchase_id, correlation_id=asked.correlation_id)
+        return LuccaInDoubtError, f"Lucca gave no answer. {asked.doubt}"
+    if _is_untrusted(failure):
+        advice = f"Check {tenant} and the worker's CA certificates. Nothing was sent."
+        return LuccaAccessError, f"The server's certificate is not trusted. {advice}"
+    if _cannot_be_made(failure):
+        advice = f"Check {tenant} and the worker's proxy and CA settings. Nothing was sent."
+        return LuccaAccessError, f"The request cannot be made. {advice}"
+    if _speaks_http(failure):
+        advice = f"For a test server, set {field_label('schema')} to http in {connection_name(asked.conn_id)}."
+        return LuccaNotSentError, f"The server speaks http, not https. {advice} Nothing was sent."
+    return LuccaNotSentError, f"No connection to Lucca. Check {tenant}, and the network. Nothing was sent."
+
+
+def _speaks_http(failure: BaseException) -> bool:
+    """Return whether what should have been the server's side of a TLS handshake was something else."""
+    return any(isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER" for cause in _causes(failure))
 
 
 def _is_untrusted(failure: BaseException) -> bool:
@@ -66,7 +74,7 @@ def _cannot_be_made(failure: Exception) -> bool:
 
 
 def _causes(failure: BaseException) -> Iterator[BaseException]:
-    """Yield a failure, and the one that it was made of, and so on; what was being handled meanwhile is none of them."""
+    """Yield a failure, what caused it, and so on; not what merely was being handled at the time."""
     cause: object = failure
     for _ in range(MAX_CAUSES):
         if not isinstance(cause, BaseException):

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from lucca_provider.exceptions import LuccaConfigurationError
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 
-__all__ = ["DEFAULT_PORTS", "Tenant", "field_label", "is_loopback"]
+__all__ = ["DEFAULT_PORTS", "Tenant", "connection_name", "field_label", "is_loopback"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 EXTRAS = (*CONNECTION_FIELDS, "window_seconds")
 """Names of the extras that are read."""
+_FORM_PREFIX = "extra__lucca__"
+"""What Airflow 2 puts before the name of an extra in its form."""
 LIKENESS = 0.75
 """How like one of :data:`EXTRAS` a name is, from 0 to 1, that can only be a typing error."""
 _OUR_BEGINNINGS = {"timeout_": "timeout", "requests_per_": "requests_per_minute", "allow_http": "allow_insecure_http"}
@@ -115,9 +117,18 @@ class Tenant:
         return _error(self.conn_id, field_name, problem)
 
 
+def connection_name(conn_id: str | None) -> str:
+    """
+    Return what a connection is called within a sentence.
+
+    :param conn_id: its id
+    """
+    return f"the connection {conn_id!r}" if conn_id else "the connection"
+
+
 def field_label(name: str) -> str:
     """
-    Return what a field is called in the form, and its name in a connection: ``Tenant (host)``.
+    Return what a field is called in the form, which also says its name in a connection: ``Tenant (host)``.
 
     :param name: a field or an extra of the connection
     """
@@ -167,8 +178,8 @@ class _Reader:
             problem = f"is not valid JSON{where}"
         else:
             if isinstance(extra, dict):
-                return extra
-            problem = "is JSON, but no object; write it as {…}"
+                return _without_prefix(extra)
+            problem = "is JSON, but not an object; write it as {…}"
         # Not within the clause above: what is in it may be secret, and would go along as context.
         raise self._error("extra", problem)
 
@@ -176,7 +187,6 @@ class _Reader:
         for name in self._extra:
             if name in EXTRAS:
                 continue
-            # Older forms of Airflow stored extras with a prefix.
             plain = re.sub(r"^extra__lucca__|[^a-z_]", "", re.sub(r"[-\s]", "_", name.lower()))
             close = [ours for begin, ours in _OUR_BEGINNINGS.items() if plain.startswith(begin)]
             if close := close or difflib.get_close_matches(plain, EXTRAS, n=1, cutoff=LIKENESS):
@@ -184,7 +194,7 @@ class _Reader:
             key = (self._connection.conn_id, name)
             if key not in _known_foreign:
                 _known_foreign.add(key)
-                log.info("Connection %r: extra %s is none of this provider's; ignored.", key[0], _shown(name))
+                log.info("Connection %r: extra %s is not used by this provider and is ignored.", key[0], _shown(name))
 
     def _address(self) -> tuple[str, str, int | None]:
         given = self._connection.host or ""
@@ -206,11 +216,12 @@ class _Reader:
             url = urlsplit(f"//{netloc}")
             host, port = url.hostname or "", url.port
         except ValueError as error:
-            raise self._error("host", f"{_shown(given)} is not a host name ({error})") from None
+            problem = f"{_shown(given)} is not a host name ({error}); give one such as acme.ilucca.net"
+            raise self._error("host", problem) from None
         if url.path not in ("", "/") or "?" in netloc or "#" in netloc:
             raise self._error("host", f"{_shown(given)} has a path, a query or a fragment; give the host name alone")
         if not (_is_ipv6(host) if "[" in netloc else _HOST.fullmatch(host)):
-            raise self._error("host", f"{_shown(given)} is not a host name")
+            raise self._error("host", f"{_shown(given)} is not a host name; give one such as acme.ilucca.net")
         return host, port
 
     def _scheme(self, pasted: str | None, host: str) -> str:
@@ -229,7 +240,7 @@ class _Reader:
         if not is_loopback(host) and not self._allow_insecure_http():
             raise self._error(
                 "schema",
-                "http would send the API key in clear text; use https, or, for a test server only, set the extra "
+                "http would send the API key unencrypted; use https, or, for a test server only, set the extra "
                 "allow_insecure_http to true",
             )
 
@@ -247,7 +258,7 @@ class _Reader:
         key = _KEY_PREFIX.sub("", self._connection.password or "", count=1)
         problem = None
         if not key:
-            problem = "is empty; it must hold the API key of Lucca"
+            problem = "is empty; enter the API key that Lucca gave you"
         elif not re.fullmatch(r"[\x21-\x7e]+", key):
             problem = "contains white space, a control character or a letter outside ASCII; paste the API key alone"
         if problem:
@@ -280,9 +291,20 @@ class _Reader:
         if value is None or value == "":
             return False
         text = str(value).strip().lower()
-        if text not in ("true", "false", "1", "0", "yes", "no"):
+        # "y" is what the check box of Airflow 2.11 sends when the connection is tested.
+        if text not in ("true", "false", "1", "0", "yes", "no", "y", "n"):
             raise self._error("allow_insecure_http", f"{_shown(value)} is neither true nor false")
-        return text in ("true", "1", "yes")
+        return text in ("true", "1", "yes", "y")
+
+
+def _without_prefix(extra: dict[str, Any]) -> dict[str, Any]:
+    """Return extras by their own names: the test of a connection on Airflow 2.11 sends each under two."""
+    plain = {name.removeprefix(_FORM_PREFIX): value for name, value in extra.items() if _is_prefixed(name)}
+    return plain | {name: value for name, value in extra.items() if not _is_prefixed(name)}
+
+
+def _is_prefixed(name: str) -> bool:
+    return name.startswith(_FORM_PREFIX) and name.removeprefix(_FORM_PREFIX) in EXTRAS
 
 
 def _number(value: object) -> float | None:

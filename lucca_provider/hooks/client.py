@@ -113,7 +113,7 @@ class InvoicesClient:
 
         :raises LuccaError: as :mod:`lucca_provider.exceptions` says
         """
-        self._call("GET", "/natures", what="Reading the list of natures", check=_is_json, params={"limit": "1"})
+        self._call("GET", "/natures", what="Testing the connection", check=_is_json, params={"limit": "1"})
 
     def _call(
         self,
@@ -128,8 +128,9 @@ class InvoicesClient:
     ) -> Any:
         """Make one call and return the JSON of a clear yes, ``None`` if it has none."""
         tenant = self._tenant
-        doubt = "It may or may not have happened." if method == "POST" else "Nothing was changed."
-        asked = Asked(f"{what} at {tenant.base_url}", doubt, purchase_id, new_correlation_id(), check)
+        asked = Asked(
+            f"{what} at {tenant.base_url}", method == "GET", purchase_id, new_correlation_id(), check, tenant.conn_id
+        )
         headers = {CORRELATION_ID: asked.correlation_id}
         url = f"{tenant.base_url}{API_PATH}{path}"
         log.debug("%s %s: lucca_correlation_id=%s", method, path, asked.correlation_id)
@@ -164,10 +165,10 @@ class InvoicesClient:
         if deprecation and self._tenant.base_url not in _warned:
             _warned.add(self._tenant.base_url)
             log.warning(
-                "%s: Lucca says that this call %s. See whether there is a newer version of this provider; Lucca's "
-                "notices go to the API key's technical contact. lucca_correlation_id=%s",
-                asked.what,
+                "Lucca says that a call %s. Check whether there is a newer version of this provider; Lucca sends "
+                "notices to the API key's technical contact. (%s, lucca_correlation_id=%s)",
                 deprecation,
+                asked.what,
                 asked.correlation_id,
             )
 
@@ -177,15 +178,15 @@ def _any_value(value: object) -> None:
 
 
 def _is_json(value: object) -> str | None:
-    return None if isinstance(value, (dict, list)) else "The answer is neither a JSON object nor a list."
+    return None if isinstance(value, (dict, list)) else "Lucca's answer is neither a JSON object nor a list."
 
 
 def _is_object(value: object) -> str | None:
-    return None if isinstance(value, dict) else "The answer is not a JSON object."
+    return None if isinstance(value, dict) else "Lucca's answer is not a JSON object."
 
 
 def _is_purchase(purchase_id: int, value: object) -> str | None:
     if not isinstance(value, dict):
         return _is_object(value)
     # A cache gone wrong, say: the state of another purchase must not pass for this one's.
-    return None if value.get("id", purchase_id) == purchase_id else "The answer is about another purchase."
+    return None if value.get("id", purchase_id) == purchase_id else "Lucca's answer is about another purchase."

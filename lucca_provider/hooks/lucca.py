@@ -7,9 +7,9 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import requests
-from airflow.providers.common.compat.sdk import BaseHook
 
 from lucca_provider import __version__
+from lucca_provider.compat import BaseHook, mask_secret
 from lucca_provider.exceptions import LuccaConfigurationError, LuccaError
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.hooks._lists import Query, read_pages, read_query
@@ -19,12 +19,6 @@ from lucca_provider.hooks.client import InvoicesClient
 from lucca_provider.inputs import parse_closing_date, parse_comment, parse_purchase_ids
 from lucca_provider.limits import Pacer, Window
 from lucca_provider.reading.lists import DOCUMENTS, PURCHASES, ListPage, ListReader
-
-try:
-    from airflow.sdk.log import mask_secret
-except ImportError:
-    # Airflow 2. The compat provider has this only in later versions than the provider needs.
-    from airflow.utils.log.secrets_masker import mask_secret  # type: ignore[import-not-found,no-redef]
 
 if TYPE_CHECKING:
     import datetime
@@ -81,8 +75,14 @@ class LuccaHook(BaseHook):
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return which fields of the connection form are hidden or renamed, for Airflow before 3.2."""
-        return {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
+        """
+        Return which fields of the connection form are hidden or renamed, for Airflow before 3.2.
+
+        Extra is not hidden: the page of 2.11 on which a connection is edited makes no editor for a hidden one, and the
+        handler of its button *Test* fails without an editor.
+        """
+        behaviour = {name.replace("-", "_"): value for name, value in FIELD_BEHAVIOUR.items()}
+        return behaviour | {"hidden_fields": [name for name in behaviour["hidden_fields"] if name != "extra"]}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what holds the API key or a lock: a pickled hook reads its connection again."""
@@ -183,10 +183,10 @@ class LuccaHook(BaseHook):
         """
         Read all purchases: ``GET /cleemy-procurement/api/purchases``, up to 1000 with each request.
 
-        Lazily: a page is read once its first purchase is asked for, as soon as the limit allows.
+        A page is read when its first purchase is needed, as soon as the rate limit allows.
 
-        :param query: query parameters to send along. Which filters this list has is not documented, so whatever
-            matters has to be filtered again by who reads it
+        :param query: query parameters to send. Which filters this list has is not documented, so whatever
+            matters has to be filtered again by the caller
         :return: Lucca's JSON objects, each with an integer ``id``
         :raises ValueError: for parameters that cannot be used; nothing was sent
         :raises LuccaError: as :mod:`lucca_provider.exceptions` says; also if the list cannot be read as a whole
@@ -197,7 +197,7 @@ class LuccaHook(BaseHook):
         """
         Read all purchases as :meth:`list_purchases`, by pages, each of which may tell how many there are in all.
 
-        :param query: query parameters to send along
+        :param query: query parameters to send
         :raises ValueError: for parameters that cannot be used; nothing was sent
         :raises LuccaError: as :meth:`list_purchases`
         """
@@ -209,10 +209,10 @@ class LuccaHook(BaseHook):
         """
         Read invoices and credit notes: ``GET /cleemy-procurement/api/booked-documents``, up to 1000 with each request.
 
-        Lazily: a page is read once its first document is asked for, as soon as the limit allows.
+        A page is read when its first document is needed, as soon as the rate limit allows.
 
         :param created_since: only those that were created on this day or later, a date or ``YYYY-MM-DD``
-        :param query: query parameters to send along. Lucca documents ``invoice.conformityStates`` and
+        :param query: query parameters to send. Lucca documents ``invoice.conformityStates`` and
             ``creditNote.conformityStates``; a filter by purchase is not documented
         :return: Lucca's JSON objects, each with an integer ``id``
         :raises ValueError: for arguments that cannot be used; nothing was sent
@@ -227,7 +227,7 @@ class LuccaHook(BaseHook):
         Read documents as :meth:`list_booked_documents`, by pages, each of which may tell how many there are in all.
 
         :param created_since: only those that were created on this day or later, a date or ``YYYY-MM-DD``
-        :param query: query parameters to send along
+        :param query: query parameters to send
         :raises ValueError: for arguments that cannot be used; nothing was sent
         :raises LuccaError: as :meth:`list_booked_documents`
         """
@@ -265,16 +265,20 @@ class LuccaHook(BaseHook):
         :return: whether it works, and a message that says which tenant, or what is wrong and what to do
         """
         try:
-            where = f"{self.base_url} ({self.environment})"
             self.client.probe()
         except LuccaConfigurationError as error:
-            return False, str(error)
+            return False, self._without_id(str(error))
         except LuccaError as error:
-            return False, f"{where}: {advise(error)}"
+            return False, self._without_id(advise(error))
+        kind = "" if self.environment == "other" else f" ({self.environment})"
         return True, (
-            f"Connected to {where}. This does not show whether the API key may view or close purchases: both rights "
-            "are needed."
+            f"Connected to {self.base_url}{kind}. This does not show whether the API key may view or close purchases; "
+            "it needs both rights."
         )
+
+    def _without_id(self, message: str) -> str:
+        """Leave out the connection's id: Airflow tests a connection under another one, which nobody has seen."""
+        return message.removeprefix(f"Connection {self.lucca_conn_id!r}: ").replace(f" {self.lucca_conn_id!r}", "")
 
 
 def _one_id(value: int) -> int:

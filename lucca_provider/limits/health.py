@@ -54,10 +54,12 @@ class Stop:
 
     :param reason: why, for the report
     :param retry_after: seconds that Lucca asked to wait, if that is why
+    :param outage: whether waiting may be all that it takes
     """
 
     reason: str
     retry_after: float | None = None
+    outage: bool = False
 
 
 @dataclass(slots=True)
@@ -95,10 +97,10 @@ class Throttle:
         until = now + wait
         more = until - max(now, self.until)
         if self.waited + more > MAX_WAIT:
-            return Stop(_throttled_for(self.waited, wait), retry_after=wait)
+            return Stop(_throttled_for(self.waited, wait), retry_after=wait, outage=True)
         if more > 0:
             self.waited, self.until = self.waited + more, until
-            log.info("Rate limit of the tenant used up (429); waiting %.0f s.", until - now)
+            log.info("Rate limit of the tenant used up (429); trying again in %.0f s.", until - now)
         return None
 
     def clear(self, *, closing: bool = False) -> None:
@@ -116,10 +118,8 @@ class Throttle:
 
 def _throttled_for(waited: float, wait: float) -> str:
     if waited:
-        return (
-            f"Lucca answered only 429 through {waited:.0f} s of waiting: other clients use up the tenant's rate limit"
-        )
-    return f"Lucca's rate limit is used up (429), and it asks to wait {wait:.0f} s"
+        return f"other clients use up the tenant's rate limit: Lucca answered only 429 during {waited:.0f} s of waiting"
+    return f"the tenant's rate limit is used up: Lucca asks to wait {wait:.0f} s (429)"
 
 
 @dataclass(slots=True)
@@ -144,14 +144,16 @@ class Outage:
         if now >= self.until:
             self.failures += 1
         if self.failures >= MAX_FAILURES:
-            return Stop(f"{self.failures} requests in a row got no clear answer; the last: {error}")
+            why = f"{self.failures} requests in a row got no clear answer. The last: {error}"
+            return Stop(f"Lucca is down: {why}", outage=True)
         wait = max(min(0.5 * 2 ** (self.failures - 2), 8.0) if self.failures > 1 else 0.0, error.retry_after or 0.0)
         if wait > MAX_WAIT:
-            return Stop(f"Lucca does not answer as it should, and asks to wait {wait:.0f} s", retry_after=wait)
+            return Stop(f"Lucca is down and asks to wait {wait:.0f} s", retry_after=wait, outage=True)
         if now + wait > self.until:
             self.until = now + wait
             if wait >= 1:
-                log.info("No clear answer (%s in a row); next request in %.0f s.", self.failures, wait)
+                how_often = f"{self.failures} of {MAX_FAILURES}"
+                log.info("No clear answer (%s in a row); trying again in %.0f s.", how_often, wait)
         return None
 
     def clear(self) -> None:
@@ -180,7 +182,7 @@ class Access:
 
     def is_undecided(self, answer: object) -> bool:
         """
-        Say whether an answer may come from a wrong host.
+        Return whether an answer may come from a wrong host.
 
         :param answer: a value, or an error
         """
@@ -207,7 +209,7 @@ class Access:
         """
         # Another answer may have proven the host while the probe was on its way.
         if not self.proven and (self.is_undecided(answer) or isinstance(answer, LuccaUnclearError)):
-            return Stop(f"nothing there answers as Lucca Invoices: check the connection's Tenant (host) ({answer})")
+            return Stop(f"Lucca Invoices does not answer there: check the connection's Tenant (host). {answer}")
         self.take(answer)
         return None
 
@@ -239,8 +241,7 @@ def _streak(count: int, answer: object, right: str) -> tuple[int, Stop | None]:
     count = count + 1 if isinstance(answer, LuccaForbiddenError) else 0
     if count < STREAK:
         return count, None
-    why = f"{count} requests in a row were refused with 403: the API key's role lacks the right to {right} ({answer})"
-    return count, Stop(why)
+    return count, Stop(f"the API key's role lacks the right to {right}: {count} requests in a row got a 403. {answer}")
 
 
 @dataclass(slots=True)

@@ -67,7 +67,7 @@ class Pacer:
 
     def _once(self, perform: Callable[[], Answer]) -> Answer:
         while (room := self._window.room_at(now := self._clock.now())) is not None and room > now:
-            log.info("Rate limit used up; resuming in %.0f s.", room - now)
+            log.info("Rate limit reached; resuming in %.0f s.", room - now)
             self._clock.sleep(room - now)
         self._window.sent()
         try:

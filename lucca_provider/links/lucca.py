@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+from lucca_provider.compat import BaseOperatorLink, XCom
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
+    from lucca_provider.compat import BaseOperator, TaskInstanceKey
 
-__all__ = ["LuccaInvoicesLink"]
+__all__ = ["LuccaInvoicesLink", "lucca_links"]
 
 INVOICES_PATH = "/cleemy-procurement"
 """Where the Invoices module lives. Lucca documents it for the API only; the page's own address is not documented."""
@@ -29,3 +30,18 @@ class LuccaInvoicesLink(BaseOperatorLink):
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Return the address that the operator pushed when it started, or an empty text before that."""
         return str(XCom.get_value(ti_key=ti_key, key=self.xcom_key) or "")
+
+
+def lucca_links() -> tuple[LuccaInvoicesLink, ...]:
+    """
+    Return the links of a task of this provider.
+
+    None on Airflow 2 where this package is a folder that was not installed: its web server logs an error for each link
+    that no installed provider registers. Airflow 3 needs no registration.
+    """
+    if BaseOperatorLink.__module__.startswith("airflow.models"):
+        try:
+            distribution("airflow-provider-lucca")
+        except PackageNotFoundError:
+            return ()
+    return (LuccaInvoicesLink(),)

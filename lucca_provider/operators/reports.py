@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
-from lucca_provider.links.lucca import LuccaInvoicesLink
+from lucca_provider.compat import BaseOperator
+from lucca_provider.links.lucca import lucca_links
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
-
+    from lucca_provider.compat import Context, XComArg
     from lucca_provider.tasks.reporting import Result
 
 __all__ = ["ReportClosingsOperator"]
@@ -66,7 +64,7 @@ class ReportClosingsOperator(BaseOperator):
         "approved_by",
         "lucca_conn_id",
     )
-    operator_extra_links = (LuccaInvoicesLink(),)
+    operator_extra_links = lucca_links()
     ui_color = "#f5d9c8"
 
     def __init__(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 try:
     from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
@@ -20,21 +22,39 @@ if TYPE_CHECKING:
 
 __all__ = ["LuccaRetryPolicy"]
 
+log = logging.getLogger(__name__)
+
 MAX_DELAY = timedelta(days=1)
 """Beyond this, what Lucca asked for is taken for a mistake."""
+RESCHEDULE: Any = getattr(RetryDecision, "reschedule", None)
+"""Makes a decision for a new start that uses up no retry; ``None`` before Airflow 3.4."""
+MIN_DELAY = timedelta(seconds=5)
+"""After which Lucca has given up on whatever the task sent last."""
 
 
 class LuccaRetryPolicy(RetryPolicy):
     """
-    Lets a retry wait as long as Lucca asked, where that is longer than the task's own ``retry_delay``.
+    Lets a task wait as long as Lucca asked, and lets an outage of Lucca cost no tries.
 
-    A task that uses the hook itself is not retried after a wrong key or a refusal, where no retry helps. A policy
-    cannot add retries: the task's own ``retries`` says how many there are.
+    A retry waits as long as Lucca asked, where that is longer than the task's own ``retry_delay``. A policy cannot add
+    retries: the task's own ``retries`` says how many there are.
+
+    On Airflow 3.4 and later a failure that only needs time uses up no retry at all: Lucca was down or could not be
+    reached, or its rate limit was used up. The task is rescheduled after its ``retry_delay``, or later if Lucca asked
+    for that, and starts again in the same try. ``on_retry_callback`` does not run then; the first time in a try a
+    warning is logged instead. An outage that is longer than ``max_outage`` uses up the retries.
+
+    A task that uses the hook itself is not retried after a wrong key or a refusal, where no retry helps.
 
     .. code-block:: python
 
         ClosePurchaseOperator(..., retries=3, retry_policy=LuccaRetryPolicy())
+
+    :param max_outage: how long after the first failure of a try an outage may use up no retry; zero for not at all
     """
+
+    def __init__(self, *, max_outage: timedelta = timedelta(hours=12)) -> None:
+        self.max_outage = max_outage
 
     def evaluate(
         self,
@@ -50,12 +70,27 @@ class LuccaRetryPolicy(RetryPolicy):
         :param try_number: number of the try that failed, from 1
         :param max_tries: tries that the task has
         :param context: Airflow's context
-        :return: wait longer, fail, or leave it to the task's own settings
+        :return: wait longer, start again in the same try, fail, or leave it to the task's own settings
         """
         if isinstance(exception, (LuccaConfigurationError, LuccaAccessError, LuccaRefusedError)):
             return RetryDecision.fail(reason=f"no retry helps: {exception}")
-        if isinstance(exception, LuccaError) and exception.retry_after is not None:
-            asked = min(timedelta(seconds=exception.retry_after), MAX_DELAY)
-            if context is None or asked > context["task"].retry_delay:
-                return RetryDecision.retry(delay=asked, reason=f"Lucca asked to wait {exception.retry_after:.0f} s")
+        if not isinstance(exception, LuccaError):
+            return RetryDecision.default()
+        own = context["task"].retry_delay if context else timedelta(0)
+        asked = min(timedelta(seconds=exception.retry_after or 0), MAX_DELAY)
+        if RESCHEDULE and exception.outage and self.max_outage > timedelta(0):
+            return self._wait_out(exception, max(asked, own, MIN_DELAY), context or {})
+        if asked > own:
+            return RetryDecision.retry(delay=asked, reason=f"Lucca asked to wait {exception.retry_after:.0f} s")
         return RetryDecision.default()
+
+    def _wait_out(self, exception: LuccaError, delay: timedelta, context: Mapping[str, Any]) -> RetryDecision:
+        log.log(
+            logging.INFO if context.get("task_reschedule_count") else logging.WARNING,
+            "Lucca is down, cannot be reached, or its rate limit is used up. This task starts again in %s, in the same "
+            "try, for up to %s; no retry is used up and no callback runs until then.",
+            delay,
+            self.max_outage,
+        )
+        decision: RetryDecision = RESCHEDULE(delay, reschedule_timeout=self.max_outage, reason=exception.message)
+        return decision

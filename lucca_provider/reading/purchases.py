@@ -90,8 +90,8 @@ class Purchases:
                     self.found[item["id"]] = item
                     self._listed.add(item["id"])
         if self._missing:
-            why = f": the rest of the purchases list cannot be used ({reader.problem})" if reader.problem else ""
-            log.info("Reading %s purchases one by one%s.", self._missing, why)
+            why = f": the list of purchases cannot be used any further. {reader.problem}" if reader.problem else "."
+            log.info("Reading %s purchases one by one%s", self._missing, why)
         self._ask_one_by_one()
 
     @property
@@ -136,11 +136,11 @@ class Purchases:
         try:
             purchase = self.source.get_purchase(purchase_id)
         except LuccaNotFoundError:
-            return "Lucca has no such purchase, or this API key may not see it (404)"
+            return "no such purchase, or the API key may not see it (404)"
         except LuccaForbiddenError:
-            return "this API key may not read it (403)"
+            return "the API key may not read it (403)"
         if not tells_state(purchase):
-            return "Lucca tells no state of it"
+            return "Lucca returned no state for it"
         self.found[purchase_id] = purchase
         return None
 

@@ -5,20 +5,39 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import functools
+import re
 import shlex
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any, get_args, get_type_hints
 
-from lucca_provider.sandbox import FAULTS, Sandbox
+from lucca_provider.sandbox import FAULTS, Behaviour, Sandbox
+from lucca_provider.sandbox.settings import Settings
+
+_MOST_IDS = 20
+"""How many ids of a kind are printed at the start."""
+
+_OPTIONS = {
+    "may_close": ("--no-right-to-close", "answer closings with 403"),
+    "list_tokens": ("--page-numbers", "page lists by number, not by token"),
+}
+"""Options that are named for what happens without the setting."""
+
+_METAVARS = {int: "N", float: "SECONDS", str: "TEXT"}
+
+_ONLY_IN_PROGRAMS = ("states", "clock", "keep_requests")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve a tenant until SIGINT or SIGTERM.
+    """
+    Serve a tenant until SIGINT or SIGTERM.
 
-    :param argv: the arguments, those of the process by default.
-    :returns: exit status: 0, or 1 if the address can't be had. Bad arguments exit with 2.
+    :param argv: the arguments, those of the process by default
+    :returns: exit status: 0, or 1 if the address can't be had; bad arguments exit with 2
     """
     parser = _parser()
     options = vars(parser.parse_args(argv))
@@ -58,30 +77,37 @@ def _welcome(lucca: Sandbox) -> str:
     exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in lucca.environ.items())
     return (
         f"A Lucca tenant with {len(lucca.purchase_ids)} purchases, {len(lucca.closable_ids)} of them closable:\n"
-        f"  Address  {lucca.url}\n"
-        f"  API key  {lucca.api_key}\n"
+        f"  Address   {lucca.url}\n"
+        f"  API key   {lucca.api_key}\n"
+        f"  Closable  {_ids(lucca.closable_ids)}\n"
+        f"  Blocked   {_ids(lucca.blocked_ids)}\n"
+        f"  Closed    {_ids(lucca.closed_ids)}\n"
         f"{exports}\n"
         f"Watch it at {lucca.url}/, end it with Ctrl-C."
     )
 
 
+def _ids(ids: Sequence[int]) -> str:
+    more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
+    return (", ".join(map(str, ids[:_MOST_IDS])) or "none") + more
+
+
 def _parser() -> argparse.ArgumentParser:
+    """Make an option of each setting: its type and default are the member's, its help is the docstring's."""
     parser = argparse.ArgumentParser(
         prog="python -m lucca_provider.sandbox",
         description="Serve a Lucca tenant on this machine.",
         epilog="faults:\n" + "\n".join(f"  {name:<15} {meaning}" for name, meaning in FAULTS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    add("--port", type=_port, default=8765, help="port to listen on, 0 for any that is free (%(default)s)")
-    add("--purchases", type=int, default=60, metavar="N", help="how many to generate (%(default)s)")
-    add("--limit", type=int, default=50, metavar="N", help="requests per window, 0 for no limit (%(default)s)")
-    add("--window", type=float, default=60.0, metavar="SECONDS", help="length of the window (%(default)s)")
-    add("--latency", type=float, default=0.0, metavar="SECONDS", help="time each request takes (%(default)s)")
-    add("--seed", type=int, default=1, metavar="N", help="makes everything repeatable (%(default)s)")
-    add("--api-key", default="sandbox-key", metavar="KEY", help="the key to accept (%(default)s)")
-    add(
+    kinds = get_type_hints(Settings)
+    words = _words(Settings) | _words(Behaviour)
+    # What a sandbox is made of comes first, then how it behaves.
+    for setting in sorted(dataclasses.fields(Settings), key=lambda setting: hasattr(Behaviour, setting.name)):
+        if setting.name not in _ONLY_IN_PROGRAMS:
+            _add_option(parser, setting, kinds[setting.name], words.get(setting.name, ""))
+    parser.set_defaults(port=8765)
+    parser.add_argument(
         "--fault",
         type=_fault,
         action="append",
@@ -89,21 +115,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=P",
         help="a fault and its probability, 0 to 1; may be repeated",
     )
-    add("--fault-on", choices=("closing", "all"), default="closing", help="what meets faults (%(default)s)")
-    add("--hang-seconds", type=float, default=30.0, metavar="SECONDS", help="length of a hang (%(default)s)")
-    add("--retry-after", type=float, metavar="SECONDS", help="what 503 and a made-up 429 ask to wait")
-    add("--retry-after-date", action="store_true", help="write Retry-After as a date")
-    add("--list-status", type=int, metavar="STATUS", help="answer lists with this status")
-    for name, meaning in (
-        ("wrong-module", "answer 404 to everything"),
-        ("missing-state", "leave the state out of purchases"),
-        ("list-ignores-limit", "keep to pages of 100 whatever is asked"),
-        ("list-repeats-token", "let next always lead to the second page"),
-    ):
-        add(f"--{name}", action="store_true", help=meaning)
-    add("--no-right-to-close", dest="may_close", action="store_false", help="answer closings with 403")
-    add("--page-numbers", dest="list_tokens", action="store_false", help="page lists by number, not by token")
     return parser
+
+
+def _add_option(parser: argparse.ArgumentParser, setting: dataclasses.Field[Any], kind: Any, told: str) -> None:
+    option, told = _OPTIONS.get(setting.name, ("--" + setting.name.replace("_", "-"), told))
+    add = functools.partial(parser.add_argument, option, dest=setting.name, default=setting.default)
+    if isinstance(setting.default, bool):
+        add(action="store_false" if setting.default else "store_true", help=told)
+        return
+    # A setting that may be None is a number otherwise.
+    kind = next((each for each in get_args(kind) if each in _METAVARS), kind)
+    add(
+        type=_port if setting.name == "port" else kind if kind in _METAVARS else str,
+        choices=get_args(kind) or None,
+        metavar=_METAVARS.get(kind),
+        help=told if setting.default is None else f"{told} (%(default)s)",
+    )
+
+
+def _words(settings: type) -> dict[str, str]:
+    """Return what a class's docstring says of each parameter, without its markup."""
+    entries = re.findall(r"^ *:param (\w+): (.+?)(?=^ *:|\Z)", settings.__doc__ or "", re.MULTILINE | re.DOTALL)
+    return {name: " ".join(text.split()).replace("``", "").replace("%", "%%") for name, text in entries}
 
 
 def _port(text: str) -> int:
@@ -122,5 +156,7 @@ def _fault(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{probability!r} in {text!r} is not a number") from None
 
 
-if __name__ == "__main__":
+# Airflow's plugin loader runs whatever lies below plugins/ under the name of its file, which here is "__main__" too,
+# and by which it is in no package. `python -m` names the package.
+if __name__ == "__main__" and __package__ != "":
     sys.exit(main())

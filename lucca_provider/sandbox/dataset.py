@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
@@ -38,6 +37,24 @@ DEFAULT_SHARES: Mapping[str, float] = {
     "Cancelled": 0.02,
 }
 """Share of each kind of purchase in a tenant, unless it is told otherwise."""
+
+# The words of the provider's check, so that a rehearsal reads like the day itself.
+_CONFORMITY_WORDS = {
+    "ToReview": "to review",
+    "PendingBreakdown": "breakdown pending",
+    "Confirmed": "approved",
+    "Litigation": "in litigation",
+    "Bypassed": "bypassed",
+}
+_PAYMENT_WORDS = {
+    "None": "not paid",
+    "ToPay": "not paid",
+    "UnderReview": "payment under review",
+    "Emitting": "payment being sent",
+    "Paid": "paid",
+    "OnHold": "payment on hold",
+    "Rejected": "payment rejected",
+}
 
 NATURES = ("Software", "Travel", "Office supplies", "Telecom", "Training", "Consulting")
 COST_CENTERS = (("Operations", "OPS"), ("Marketing", "MKT"), ("Research", "RND"), ("People", "HRD"))
@@ -68,9 +85,26 @@ _EPOCH = datetime(2025, 1, 6, 9, 0, tzinfo=timezone.utc)
 
 
 def is_settled(document: Mapping[str, Any]) -> bool:
-    """Return whether a document lets its purchase be closed: approved and paid, or cancelled."""
+    """
+    Return whether a document lets its purchase be closed: approved and paid, or cancelled.
+
+    :param document: a booked document
+    """
     conformity, payment = document["conformityState"], document["paymentState"]
     return _is_cancelled(document) or (conformity in APPROVED and payment == "Paid")
+
+
+def settled(document: Json) -> Json:
+    """
+    Return a document approved and paid, or as it is if it keeps no purchase from being closed.
+
+    :param document: a booked document; it is not changed
+    """
+    if is_settled(document):
+        return document
+    paid = {**document, "conformityState": "Confirmed", "paymentState": "Paid"}
+    paid.setdefault("paymentDate", _later(paid["documentDate"]))
+    return paid
 
 
 def _is_cancelled(document: Mapping[str, Any]) -> bool:
@@ -78,12 +112,15 @@ def _is_cancelled(document: Mapping[str, Any]) -> bool:
 
 
 def plan(count: int, shares: Mapping[str, float], rng: random.Random) -> list[tuple[str, list[Json]]]:
-    """Return ``(state, documents)`` for ``count`` purchases, in shuffled order.
+    """
+    Return the state and the documents of each purchase, in shuffled order.
 
     Every pair of conformity and payment state comes up once the set is large enough (60 purchases are).
 
-    :param shares: weight by kind: ``closable``, ``blocked``, ``closed``, or a state of Lucca's (``Created`` …).
-    :raises ValueError: if the weights can't be shared out.
+    :param count: how many purchases
+    :param shares: weight by kind: ``closable``, ``blocked``, ``closed``, or a state of Lucca's (``Created`` …)
+    :param rng: where chance comes from
+    :raises ValueError: if the weights can't be shared out
     """
     kinds = _apportion(count, shares)
     rng.shuffle(kinds)
@@ -130,7 +167,11 @@ def _apportion(count: int, shares: Mapping[str, float]) -> list[str]:
 
 
 class Writer:
-    """Writes the JSON of purchases and documents, with ids that grow in gaps as real ones do."""
+    """
+    Writes the JSON of purchases and documents, with ids that grow in gaps as real ones do.
+
+    :param rng: where chance comes from
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -139,7 +180,11 @@ class Writer:
         self._created = _EPOCH
 
     def purchase(self, fields: Mapping[str, Any]) -> Json:
-        """Return a new purchase without its state; ``fields`` win over what is made up."""
+        """
+        Return a new purchase without its state.
+
+        :param fields: members that win over what is made up
+        """
         rng = self._rng
         self._purchase_id += rng.randint(1, 9)
         self._created += timedelta(minutes=rng.randint(7, 900), microseconds=rng.randint(0, 999_999))
@@ -162,9 +207,12 @@ class Writer:
         return {**made_up, **fields}
 
     def document(self, purchase: Mapping[str, Any] | None, given: Mapping[str, Any]) -> Json:
-        """Return a new booked document; ``given`` wins over what is made up.
+        """
+        Return a new booked document.
 
-        ``given`` may hold ``amount``, in euro with taxes, instead of the whole ``amountIncludingTaxes``.
+        :param purchase: the purchase that it belongs to, if any
+        :param given: members that win over what is made up; ``amount``, in euro with taxes, stands for the whole
+            ``amountIncludingTaxes``
         """
         rng = self._rng
         self._document_id += rng.randint(1, 5)
@@ -196,9 +244,12 @@ class Writer:
 
 
 def amounts(documents: Sequence[Mapping[str, Any]]) -> Json:
-    """Return the amounts of a purchase that its documents add up to; what is cancelled is not billed.
+    """
+    Return the amounts of a purchase that its documents add up to; what is cancelled is not billed.
 
     A purchase is taken to have been requested and committed for what was billed, and never for less than 100 euro.
+
+    :param documents: those of the purchase
     """
     billed = sum(_cents(document) for document in documents if not _is_cancelled(document))
     confirmed = sum(_cents(document) for document in documents if document["conformityState"] in APPROVED)
@@ -224,17 +275,29 @@ def reference_lists() -> dict[str, list[Json]]:
 
 
 def timestamp(moment: datetime) -> str:
-    """Write a moment the way Lucca does: UTC, with seven decimals."""
+    """
+    Write a moment the way Lucca does: UTC, with seven decimals.
+
+    :param moment: any moment with a time zone
+    """
     return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "0+00:00"
 
 
 def money(cents: int) -> Json:
-    """Return an amount of euro."""
+    """
+    Return an amount of euro.
+
+    :param cents: how many hundredths
+    """
     return {"value": cents / 100, "currency": "EUR"}
 
 
 def both_currencies(amount: Json) -> Json:
-    """Return an amount in its own (``base``) and the tenant's currency (``counter``); here both are euro."""
+    """
+    Return an amount in its own (``base``) and the tenant's currency (``counter``); here both are euro.
+
+    :param amount: the amount in euro
+    """
     return {"base": amount, "counter": amount, "rate": 1}
 
 
@@ -269,15 +332,20 @@ def _later(day: str) -> str:
 
 
 def open_documents(documents: Iterable[Mapping[str, Any]]) -> str:
-    """Name the documents that keep a purchase from being closed, or return an empty text."""
+    """
+    Name the documents that keep a purchase from being closed, or return an empty text.
+
+    :param documents: those of the purchase
+    """
     return "; ".join(
         f"{'credit note' if document['type'] == 'CreditNote' else 'invoice'} {document['documentNumber']} of "
-        f"{document['documentDate']}: {_words(document['conformityState'])}, payment {_words(document['paymentState'])}"
+        f"{document['documentDate']}: {_in_words(document)}"
         for document in documents
         if not is_settled(document)
     )
 
 
-def _words(state: str) -> str:
-    """Write a state the way a person does: ``ToReview`` as ``to review``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", state).lower()
+def _in_words(document: Mapping[str, Any]) -> str:
+    """Tell the states of a document, such as ``approved, not paid``; one without a word here stands for itself."""
+    conformity, payment = document["conformityState"], document["paymentState"]
+    return f"{_CONFORMITY_WORDS.get(conformity, conformity)}, {_PAYMENT_WORDS.get(payment, payment)}"

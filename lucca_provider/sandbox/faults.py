@@ -8,6 +8,8 @@ from collections import Counter, UserDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+__all__ = ["FAULTS", "FaultPlan", "Faults", "check_fault"]
+
 FAULTS: Mapping[str, str] = {
     "error_before": "500, and the request had no effect",
     "error_after": "500, although the request was carried out",
@@ -26,9 +28,11 @@ FAULTS: Mapping[str, str] = {
 
 
 def check_fault(name: str) -> str:
-    """Return ``name`` if it is a fault.
+    """
+    Return the name of a fault.
 
-    :raises ValueError: if it is not; the message lists those that are.
+    :param name: the name
+    :raises ValueError: if there is no such fault; the message lists those that there are
     """
     if name not in FAULTS:
         raise ValueError(f"unknown fault {name!r}: use one of {', '.join(FAULTS)}")
@@ -36,9 +40,10 @@ def check_fault(name: str) -> str:
 
 
 class Faults(UserDict[str, float]):
-    """Probability (0 to 1) by fault name; refuses anything that could not be drawn from.
+    """
+    Probability (0 to 1) by fault name; refuses anything that could not be drawn from.
 
-    :raises ValueError: on an unknown name, a probability outside 0 to 1, or a sum above 1.
+    :raises ValueError: on an unknown name, a probability outside 0 to 1, or a sum above 1
     """
 
     def __setitem__(self, name: str, probability: float) -> None:
@@ -60,14 +65,15 @@ class _Scripted:
 
 
 class FaultPlan:
-    """Chooses the fault of each request: scripted ones first, then by chance.
+    """
+    Chooses the fault of each request: scripted ones first, then by chance.
 
     Chance depends on the seed, the method, the path and how often that path was asked before, and on nothing
     else: the same purchase meets the same fault in whatever order concurrent requests arrive.
 
-    :param faults: probability by name.
-    :param seed: makes the choice repeatable.
-    :param everywhere: whether faults hit every request, or closing POSTs only.
+    :param faults: probability by name
+    :param seed: makes the choice repeatable
+    :param everywhere: whether faults hit every request, or closing POSTs only
     """
 
     def __init__(self, faults: Mapping[str, float], *, seed: int, everywhere: bool) -> None:
@@ -79,9 +85,14 @@ class FaultPlan:
         self._lock = threading.Lock()
 
     def script(self, fault: str, *, purchase_id: int | None, method: str | None, times: int) -> None:
-        """Let the next ``times`` matching requests meet ``fault``.
+        """
+        Let the next matching requests meet a fault.
 
-        :raises ValueError: if the fault is unknown or ``times`` is below 1.
+        :param fault: its name
+        :param purchase_id: only requests for this purchase
+        :param method: requests of this method, wherever faults hit; without it, those that faults hit
+        :param times: how many requests
+        :raises ValueError: if the fault is unknown or ``times`` is below 1
         """
         if times < 1:
             raise ValueError(f"times is {times}: at least 1 is needed")
@@ -89,7 +100,14 @@ class FaultPlan:
             self._script.append(_Scripted(check_fault(fault), purchase_id, method, times))
 
     def choose(self, method: str, path: str, *, purchase_id: int | None, closing: bool) -> str | None:
-        """Return the name of the fault that this request meets, or ``None``."""
+        """
+        Return the name of the fault that a request meets, or ``None``.
+
+        :param method: such as ``POST``
+        :param path: without the query
+        :param purchase_id: the purchase in the path, if there is one
+        :param closing: whether it asks for a closing
+        """
         with self._lock:
             for entry in self._script:
                 if self._matches(entry, method, purchase_id, closing):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Protocol
-
-from starlette.datastructures import QueryParams
 
 from .dataset import CONFORMITY_STATES, Json, timestamp
-from .tenant import Problem
+from .messages import Problem
+from .settings import Behaviour
+
+__all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "NUMBERED", "filter_documents", "filter_suppliers", "page"]
+
+Query = Mapping[str, Sequence[str]]
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -20,50 +22,50 @@ NUMBERED = "booked-documents"
 """The one list whose pages have numbers as well as tokens."""
 
 
-class Quirks(Protocol):
-    """What may be odd about a list; :class:`.api.Behaviour` says what each means."""
+def page(name: str, items: Sequence[Json], query: Query, behaviour: Behaviour) -> Json:
+    """
+    Return the page of a list that a query asks for.
 
-    list_tokens: bool
-    list_ignores_limit: bool
-    list_repeats_token: bool
-
-
-def page(name: str, items: Sequence[Json], query: QueryParams, quirks: Quirks) -> Json:
-    """Return the page of a list that a query asks for.
-
-    :raises Problem: 400 if ``limit``, ``page`` or ``fields.root`` is not understood.
+    :param name: the last part of the list's path
+    :param items: all that the list holds
+    :param query: values by name
+    :param behaviour: what may be odd about lists
+    :raises Problem: 400 if ``limit``, ``page`` or ``fields.root`` is not understood
     """
     size = _limit(query)
-    if quirks.list_ignores_limit:
+    if behaviour.list_ignores_limit:
         size = DEFAULT_LIMIT
-    by_number = name == NUMBERED or not quirks.list_tokens
-    offset = _offset(name, query.get("page", ""), size, by_number=by_number)
-    if quirks.list_repeats_token:
-        offset = min(offset, size)
-    answer: Json = {"items": list(items[offset : offset + size])}
-    asked = _names(query, "fields.root", ("prev", "next", "count"))
-    following = size if quirks.list_repeats_token else offset + size
-    has_next = quirks.list_repeats_token or (size > 0 and following < len(items))
-    if "prev" in asked:
-        has_prev = quirks.list_tokens and offset > 0
-        answer["prev"] = _token(name, max(0, offset - size)) if has_prev else None
-    if "next" in asked:
-        answer["next"] = _token(name, following) if has_next and quirks.list_tokens else None
-    if "count" in asked:
-        answer["count"] = len(items)
-    return answer
+    by_number = name == NUMBERED or not behaviour.list_tokens
+    offset = _offset(name, _last(query, "page"), size, by_number=by_number)
+    following: int | None = offset + size
+    if behaviour.list_repeats_token:
+        offset, following = min(offset, size), size
+    elif not size or offset + size >= len(items):
+        following = None
+    about = {
+        "prev": _token(name, max(0, offset - size)) if offset else None,
+        "next": None if following is None else _token(name, following),
+        "count": len(items),
+    }
+    if not behaviour.list_tokens:
+        about.update(prev=None, next=None)
+    asked = _names(query, "fields.root", tuple(about))
+    return {"items": list(items[offset : offset + size]), **{member: about[member] for member in asked}}
 
 
-def filter_documents(documents: Sequence[Json], query: QueryParams) -> list[Json]:
-    """Return the booked documents that a query asks for; each filter touches documents of its type only.
+def filter_documents(documents: Sequence[Json], query: Query) -> list[Json]:
+    """
+    Return the booked documents that a query asks for; each filter touches documents of its type only.
 
-    :raises Problem: 400 if a filter is not understood.
+    :param documents: all of them
+    :param query: values by name
+    :raises Problem: 400 if a filter is not understood
     """
     wanted = {
         "Invoice": _names(query, "invoice.conformityStates", CONFORMITY_STATES),
         "CreditNote": _names(query, "creditNote.conformityStates", CONFORMITY_STATES),
     }
-    since = _since(query.get("createdAt.from", ""))
+    since = _since(_last(query, "createdAt.from"))
     return [
         document
         for document in documents
@@ -71,13 +73,16 @@ def filter_documents(documents: Sequence[Json], query: QueryParams) -> list[Json
     ]
 
 
-def filter_suppliers(suppliers: Sequence[Json], query: QueryParams) -> list[Json]:
-    """Return the suppliers that a query asks for by ``state`` and ``search.terms``.
+def filter_suppliers(suppliers: Sequence[Json], query: Query) -> list[Json]:
+    """
+    Return the suppliers that a query asks for by ``state`` and ``search.terms``.
 
-    :raises Problem: 400 if the state is not one of Lucca's.
+    :param suppliers: all of them
+    :param query: values by name
+    :raises Problem: 400 if the state is not one of Lucca's
     """
     states = _names(query, "state", ("Active", "Archived"))
-    terms = query.get("search.terms", "").casefold().split()
+    terms = _last(query, "search.terms").casefold().split()
     return [
         supplier
         for supplier in suppliers
@@ -89,8 +94,12 @@ def _is_wanted(document: Json, states: list[str]) -> bool:
     return not states or document["conformityState"] in states
 
 
-def _limit(query: QueryParams) -> int:
-    text = query.get("limit", str(DEFAULT_LIMIT))
+def _last(query: Query, name: str, default: str = "") -> str:
+    return query[name][-1] if name in query else default
+
+
+def _limit(query: Query) -> int:
+    text = _last(query, "limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) > MAX_LIMIT:
         raise _bad("limit", f"{text!r} is not a number from 0 to {MAX_LIMIT}.")
     return int(text)
@@ -114,9 +123,9 @@ def _token(name: str, offset: int) -> str:
     return base64.urlsafe_b64encode(f"{name}:{offset}".encode()).decode()
 
 
-def _names(query: QueryParams, parameter: str, allowed: Sequence[str]) -> list[str]:
+def _names(query: Query, parameter: str, allowed: Sequence[str]) -> list[str]:
     """Return the names that a parameter lists, repeated or separated by commas."""
-    names = [name for value in query.getlist(parameter) for name in value.split(",") if name]
+    names = [name for value in query.get(parameter, ()) for name in value.split(",") if name]
     for name in names:
         if name not in allowed:
             raise _bad(parameter, f"{name!r} is not one of {', '.join(allowed)}.")

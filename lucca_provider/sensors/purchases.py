@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.exceptions import AirflowRescheduleException
-from airflow.providers.common.compat.sdk import (
+
+from lucca_provider.compat import (
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSensorTimeout,
@@ -17,17 +18,15 @@ from airflow.providers.common.compat.sdk import (
     PokeReturnValue,
     conf,
 )
-
 from lucca_provider.exceptions import LuccaError, LuccaForbiddenError, LuccaThrottledError, LuccaUnresolvedError
-from lucca_provider.links.lucca import LuccaInvoicesLink
+from lucca_provider.links.lucca import lucca_links
 from lucca_provider.tasks.checking import Arguments, read_arguments, say_open
 from lucca_provider.tasks.common import connect, push_link, say_counts, say_listed
 
 if TYPE_CHECKING:
     import datetime
 
-    from airflow.providers.common.compat.sdk import Context, XComArg
-
+    from lucca_provider.compat import Context, XComArg
     from lucca_provider.hooks.lucca import LuccaHook
 
 __all__ = ["PurchasesClosableSensor"]
@@ -64,10 +63,10 @@ class PurchasesClosableSensor(BaseSensorOperator):
     Wait until purchases can be closed: until all their invoices are approved and paid, or cancelled.
 
     Each poke checks the purchases as :class:`~lucca_provider.operators.purchases.CheckPurchasesOperator` does, with as
-    many requests. The task returns the ids of those that can be closed, without those that are closed already. When it
-    times out, the error names what still blocks. An empty list skips the task.
+    many requests. The task returns the ids that can be closed, without those that are already closed. When it times
+    out, the error names what still blocks. An empty list skips the task.
 
-    A poke that gets no clear answer from Lucca counts as one that found nothing ready.
+    A poke without a clear answer from Lucca counts as "not yet".
 
     .. seealso:: the guide :doc:`docs/validating`
 
@@ -76,7 +75,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
     :param wait_for: ``all``: until each is closable or closed already; ``any``: until one is closable, or all
         are closed already
     :param documents_since: look only for documents that were created on this day or later, a date or ``YYYY-MM-DD``. A
-        purchase of whose amount they account for a part only is not taken for closable. (templated)
+        purchase whose billed amount is not the sum of these documents is not closable. (templated)
     :param approved_states: ``conformityState`` of a document that counts as approved
     :param paid_states: ``paymentState`` of a document that counts as paid
     :param cancelled_states: ``conformityState`` or ``paymentState`` of a document that counts as cancelled
@@ -95,7 +94,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("purchase_ids", "documents_since", "lucca_conn_id")
-    operator_extra_links = (LuccaInvoicesLink(),)
+    operator_extra_links = lucca_links()
     ui_color = "#f5d9c8"
 
     def __init__(
@@ -150,7 +149,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
                 raise ValueError("not the event of this trigger")
             started = float(event["progress"])
         except (KeyError, TypeError, ValueError) as error:
-            raise LuccaUnresolvedError(f"The trigger came back with {str(event)[:200]!r}.") from error
+            raise LuccaUnresolvedError(f"The trigger returned {str(event)[:200]!r}. A retry checks anew.") from error
         return self._look(context, started)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -162,7 +161,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
             raise
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once."""
+        """Check the purchases once."""
         self._still, self._fault = (), None
         try:
             return self._poke(context)
@@ -177,7 +176,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
         if self.wait_for not in ("all", "any"):
             raise AirflowFailException(f"wait_for: {self.wait_for!r} is neither 'all' nor 'any'.")
         if self.deferrable and self.exponential_backoff:
-            raise AirflowFailException("exponential_backoff: True does nothing if deferrable is true. Leave one out.")
+            raise AirflowFailException("exponential_backoff: it does nothing with deferrable=True. Leave one out.")
         try:
             hook = connect(self.lucca_conn_id)
         except AirflowNotFoundException as error:
@@ -187,7 +186,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
         if self.poke_interval < self._window:
             raise AirflowFailException(
                 f"poke_interval: {self.poke_interval:g} s is too short. Give at least {self._window:g} s, the window "
-                "of the tenant's limit; invoices are not paid by the minute."
+                "of the tenant's rate limit."
             )
         push_link(context, hook)
         if not arguments.purchase_ids:
@@ -195,17 +194,18 @@ class PurchasesClosableSensor(BaseSensorOperator):
         return self._check(arguments, hook)
 
     def _check(self, arguments: Arguments, hook: LuccaHook) -> PokeReturnValue:
+        self.log.info("Checking %s purchases at %s.", len(arguments.purchase_ids), hook.base_url)
         watched = _Watched(hook)
         try:
             check = arguments.check(watched)
         except LuccaError as error:
-            self._still = [f"the last look got no clear answer: {error}"]
+            self._still = [f"the last check got no clear answer: {error}"]
             if not isinstance(error, LuccaThrottledError):
                 raise
-            self.log.warning("No clear answer, looking again later: %s", error)
+            self.log.warning("No clear answer; checking again at the next poke: %s", error)
             return PokeReturnValue(is_done=False)
         self._still, self._fault = say_open(check), watched.forbidden
-        self.log.info("Found: %s.", say_counts(check))
+        self.log.info("Found %s.", say_counts(check))
         for line in self._still:
             self.log.info("Still waiting: %s", line)
         done = not self._still or (self.wait_for == "any" and bool(check["closable"]))
@@ -231,7 +231,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
                 self._raise_fault_of_soft_fail()
             # Where Airflow makes a skip of an error, the error is its cause, which no log would show.
             why = self._still or ([str(error.__cause__)] if error.__cause__ else [])
-            raise type(error)(say_listed(str(error), why, most=None)) from error
+            raise type(error)(say_listed(str(error), why, most=None)) from None
 
     def _raise_fault_of_soft_fail(self) -> None:
         """Raise what was wrong at the last poke, of which ``soft_fail`` would make a skip, and so a green run."""

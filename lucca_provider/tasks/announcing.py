@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lucca_provider.assets.lucca import SCHEME
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from lucca_provider.compat import Context
 
 __all__ = ["announce"]
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from lucca_provider.checking import Conditions, Examination, Seen, read_snapshot, take_snapshot
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.inputs import Answer
 from lucca_provider.reports import approval_body, check_table, read_details, to_markdown
 from lucca_provider.tasks.arguments import (
@@ -22,8 +21,7 @@ from lucca_provider.tasks.arguments import (
 from lucca_provider.tasks.common import build_head, push_value, without_retry
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from lucca_provider.compat import Context
     from lucca_provider.hooks.lucca import LuccaHook
 
 __all__ = ["ApprovalArguments", "push_findings", "read_approval_arguments"]

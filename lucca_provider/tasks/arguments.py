@@ -21,7 +21,7 @@ from lucca_provider.tasks.common import without_retry
 if TYPE_CHECKING:
     import datetime
 
-    from airflow.providers.common.compat.sdk import Context
+    from lucca_provider.compat import Context
 
 __all__ = [
     "is_templated",

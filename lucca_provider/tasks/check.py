@@ -5,17 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
-
 from lucca_provider.checking import Check, unread_check
+from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.tasks.approving import push_findings, read_approval_arguments
 from lucca_provider.tasks.checking import read_arguments, say_open
-from lucca_provider.tasks.common import connect, push_link, push_result, say_counts, say_listed
+from lucca_provider.tasks.common import connect, count_all, push_link, push_result, say_counts, say_listed
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from lucca_provider.compat import Context
     from lucca_provider.operators.purchases import CheckPurchasesOperator
 
 __all__ = ["check"]
@@ -45,13 +43,13 @@ def check(task: CheckPurchasesOperator, context: Context) -> Check:
     if all(number in conditions.excluded for number in purchase_ids):
         push_result(task, context, unread_check(purchase_ids, conditions, ""))
         raise AirflowSkipException("There are no purchases to check" + (": all are excluded." if purchase_ids else "."))
-    task.log.info("Checking %s purchases at %s (%s).", len(purchase_ids), hook.base_url, hook.environment)
+    task.log.info("Checking %s purchases at %s.", len(purchase_ids), hook.base_url)
     try:
         examined = arguments.examine(hook, conditions)
     except LuccaError as error:
         push_result(task, context, unread_check(purchase_ids, conditions, str(error)))
         raise
-    task.log.info("Found: %s.", say_counts(examined.check))
+    task.log.info("Found %s.", say_counts(examined.check))
     push_findings(task, context, hook, examined, approval)
     return _pass_on(task, context, examined.check)
 
@@ -61,8 +59,8 @@ def _pass_on(task: CheckPurchasesOperator, context: Context, check: Check) -> Ch
     if task.on_blocked == "fail" and lines:
         push_result(task, context, check)
         message = (
-            f"{len(lines)} purchase(s) cannot be closed now, so nothing is passed on. Fix the cause in Lucca and "
-            "clear this task, or pass on the others with on_blocked='warn'."
+            f"{len(lines)} of {count_all(check)} purchases cannot be closed now; none is passed on. Fix the cause in "
+            "Lucca and clear this task, or pass the others on with on_blocked='warn' (guide \"Validating\", 2)."
         )
         error = AirflowFailException if check["blocked"] else LuccaUnresolvedError
         raise error(say_listed(message, lines))

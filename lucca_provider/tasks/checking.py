@@ -65,7 +65,9 @@ def read_arguments(task: Any) -> Arguments:
         since = read_day(task, "documents_since")
         # Somewhere it is tomorrow already.
         if since and since > (datetime.now(timezone.utc) + timedelta(days=1)).date().isoformat():
-            raise InvalidInputError(f"documents_since: {since} is yet to come, so no document would be looked at.")
+            raise InvalidInputError(
+                f"documents_since: {since} is in the future, so no document would be found. Give an earlier day."
+            )
         return Arguments(
             read_purchase_ids(task),
             Rules(
@@ -80,9 +82,9 @@ def read_arguments(task: Any) -> Arguments:
 
 def say_open(check: Check) -> Sequence[str]:
     """
-    Say of each purchase that is neither closable nor closed why, a line each.
+    Return a line for each purchase that is neither closable nor closed, with the reason.
 
     :param check: what was found
     """
     lines = [f"purchase {blocked['id']}: {'; '.join(blocked['reasons'])}" for blocked in check["blocked"]]
-    return lines + [f"purchase {unknown['id']}: not known, {unknown['reason']}" for unknown in check["unknown"]]
+    return lines + [f"purchase {unknown['id']}: {unknown['reason']}" for unknown in check["unknown"]]

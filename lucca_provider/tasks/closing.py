@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from airflow.providers.common.compat.sdk import (
+from lucca_provider.closing import Attempt, ClosingRun, Journal, Kind, Outcome, Step
+from lucca_provider.compat import (
     AirflowFailException,
     AirflowNotFoundException,
     AirflowSkipException,
     Stats,
 )
-
-from lucca_provider.closing import Attempt, ClosingRun, Journal, Kind, Outcome, Step
 from lucca_provider.limits import Window
 from lucca_provider.reading.lists import PURCHASES, page_params
 from lucca_provider.tasks.arguments import read_closing_arguments
@@ -23,8 +22,7 @@ from lucca_provider.tasks.common import push_result, push_value
 from lucca_provider.tasks.store import TaskStateStore
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator, Context
-
+    from lucca_provider.compat import BaseOperator, Context
     from lucca_provider.hooks._tenant import Tenant
     from lucca_provider.hooks.client import InvoicesClient
 

@@ -7,21 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.exceptions import LuccaConfigurationError
 from lucca_provider.inputs import InvalidInputError
 from lucca_provider.links.lucca import LuccaInvoicesLink
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator, Context
-
+    from lucca_provider.compat import BaseOperator, Context
     from lucca_provider.hooks.lucca import LuccaHook
     from lucca_provider.reports import Head
 
 __all__ = [
     "build_head",
     "connect",
+    "count_all",
     "push_link",
     "push_result",
     "push_value",
@@ -63,7 +62,7 @@ def connect(lucca_conn_id: str) -> LuccaHook:
     try:
         hook.get_conn()
     except LuccaConfigurationError as error:
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException(f'{error} Nothing was sent (guide "Connection", Field by field).') from None
     return hook
 
 
@@ -115,7 +114,7 @@ def push_result(operator: BaseOperator, context: Context, result: Mapping[str, A
                 context["ti"].xcom_push(key=key, value=value)
     except Exception:
         # What the task is about to raise says more than this.
-        log.exception("The result could not be pushed: %s", result)
+        log.exception("The result could not be pushed to XCom: %s", result)
 
 
 def push_value(operator: BaseOperator, context: Context, key: str, value: object) -> None:
@@ -133,11 +132,21 @@ def push_value(operator: BaseOperator, context: Context, key: str, value: object
 
 def say_counts(result: Mapping[str, Any]) -> str:
     """
-    Say how many purchases came out how.
+    Say how many purchases came out how, such as ``1 closed, 2 rejected (of 3)``.
 
     :param result: outcome to list of purchases
     """
-    return ", ".join(f"{len(purchases)} {name}" for name, purchases in result.items())
+    counts = ", ".join(f"{len(purchases)} {name.replace('_', ' ')}" for name, purchases in result.items() if purchases)
+    return f"{counts or 'nothing'} (of {count_all(result)})"
+
+
+def count_all(result: Mapping[str, Any]) -> int:
+    """
+    Count the purchases of a result.
+
+    :param result: outcome to list of purchases
+    """
+    return sum(len(purchases) for purchases in result.values())
 
 
 def say_listed(message: str, lines: Sequence[str], *, most: int | None = NAMED_IN_ERROR) -> str:
@@ -150,5 +159,5 @@ def say_listed(message: str, lines: Sequence[str], *, most: int | None = NAMED_I
     """
     shown = list(lines[:most])
     if len(lines) > len(shown):
-        shown.append(f"and {len(lines) - len(shown)} more, see the report")
+        shown.append(f"and {len(lines) - len(shown)} more; the task's return value in XCom has them all")
     return "\n- ".join([message, *shown])

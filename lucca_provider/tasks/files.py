@@ -32,13 +32,14 @@ def write_report(path: str, data: bytes, form: str) -> str:
     :raises FileTakenError: if there is another file
     :raises Exception: what the store raises, if it cannot be written
     """
-    from airflow.providers.common.compat.sdk import ObjectStoragePath
     from fsspec.implementations.local import LocalFileSystem
+
+    from lucca_provider.compat import ObjectStoragePath
 
     place = ObjectStoragePath(path)
     before = _read_beginning(place)
     if before is not None and read_identity(before, form) != read_identity(data, form):
-        raise FileTakenError(f"{path} is there already, and is not this task's report of this run. It is left alone.")
+        raise FileTakenError(f"{path} already exists, and is not a report of this task and run. It was left alone.")
     if isinstance(place.fs, LocalFileSystem):
         _write_locally(Path(place.path), data, replace=before is not None)
     else:

@@ -6,8 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
-
+from lucca_provider.compat import AirflowException, AirflowFailException
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.reading.purchases import read_back
 from lucca_provider.reports import Table, to_markdown
@@ -25,8 +24,7 @@ from lucca_provider.tasks.common import (
 from lucca_provider.tasks.reporting import Arguments, Files, Result, read_reporting, write_files
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from lucca_provider.compat import Context
     from lucca_provider.operators.reports import ReportClosingsOperator
 
 __all__ = ["report"]

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
-
-from lucca_provider.closing import ClosingRun, Driver, Report, say_problems
+from lucca_provider.closing import ClosingRun, Driver, Report, clock_time, say_problems
+from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaUnresolvedError
-from lucca_provider.limits import Window
+from lucca_provider.limits import Stop, Window
 from lucca_provider.tasks.announcing import announce
 from lucca_provider.tasks.closing import (
     KILLED,
@@ -25,8 +24,7 @@ from lucca_provider.tasks.common import connect, push_link, push_result, say_cou
 from lucca_provider.tasks.store import MAX_EVENT_SIZE, open_journal, pack, read_attempt, unpack
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
-
+    from lucca_provider.compat import Context
     from lucca_provider.hooks.lucca import LuccaHook
     from lucca_provider.operators.purchases import ClosePurchaseOperator
     from lucca_provider.tasks.closing import Arguments
@@ -69,14 +67,17 @@ class Stay:
         :raises Exception: as the operator says
         """
         if not isinstance(event, dict) or event.get("status") != "success":
-            raise LuccaUnresolvedError(f"The trigger came back with {str(event)[:200]!r}. Nothing more was sent.")
+            raise LuccaUnresolvedError(
+                f"The trigger returned {str(event)[:200]!r}. Nothing more was sent; a retry reads states first."
+            )
         try:
             carried = unpack(event["progress"])
             if "tenant" not in carried:
                 raise ValueError("no event of this provider")
         except (KeyError, ValueError) as error:
             raise LuccaUnresolvedError(
-                f"What the trigger came back with cannot be read ({type(error).__name__}). Nothing more was sent."
+                f"What the trigger returned cannot be read ({type(error).__name__}). Nothing more was sent; a retry "
+                "reads states first."
             ) from error
         return self._close(carried)
 
@@ -129,7 +130,7 @@ class Stay:
         packed = "" if carried is None else pack({**carried, "tenant": tenant})
         if packed and len(packed) <= MAX_EVENT_SIZE:
             return packed
-        self._task.log.info("The wait until then is made in the worker: it cannot be left with what is known so far.")
+        self._task.log.info("Waiting in the worker: what this task knows is too much to take along when it leaves.")
         return ""
 
     def _begin(self, hook: LuccaHook, arguments: Arguments, event: Mapping[str, Any] | None) -> ClosingRun:
@@ -139,8 +140,8 @@ class Stay:
         elif event.get("tenant") != hook.base_url:
             # A retry would close purchases there that were meant for the first one.
             raise AirflowFailException(
-                "While this task waited, its connection was changed to another tenant. Nothing more was sent. Change "
-                "it back, or clear this task to close these purchases at the new one."
+                "The connection was changed to another tenant while this task waited. Nothing more was sent. Start a "
+                "new DAG run for the other tenant."
             )
         journal = open_journal(
             self._context,
@@ -161,7 +162,8 @@ class Stay:
         # It brings Airflow's triggers along, which only a wait outside the worker needs.
         from lucca_provider.triggers.lucca import LuccaWaitTrigger
 
-        self._task.log.info("%s of %s purchases done. Leaving the worker.", len(run.decisions), len(run.purchase_ids))
+        done = f"{len(run.decisions)} of {len(run.purchase_ids)}"
+        self._task.log.info("%s purchases done. Deferred; resuming at %s.", done, clock_time(moment))
         self._task.defer(trigger=LuccaWaitTrigger(moment, packed), method_name="execute_complete")
 
     def _push_report(self, run: ClosingRun, report: Report) -> None:
@@ -172,16 +174,17 @@ class Stay:
             self._task.log.error("The journal could not be written, so the report is only logged: %s", report)
 
     def _finish(self, run: ClosingRun, report: Report) -> Report:
-        self._task.log.info("Report: %s.", say_counts(report))
+        self._task.log.info("%s.", say_counts(report).capitalize())
         if not run.is_kept:
             self._push_report(run, report)
             reason = run.stopped.reason if run.stopped else "the journal could not be written"
-            raise LuccaUnresolvedError(f"Not reported: {reason}. A retry reads states before it posts.")
+            raise LuccaUnresolvedError(f"No report was written: {reason}. A retry is safe: it reads states first.")
         if not report["unresolved"] and not report["rejected"]:
             announce(self._context, self._task.outlets, report)
             return report
         self._push_report(run, report)
         message = say_listed(*say_problems(report))
         if report["unresolved"]:
-            raise LuccaUnresolvedError(message, retry_after=run.stopped.retry_after if run.stopped else None)
+            stopped = run.stopped or Stop("")
+            raise LuccaUnresolvedError(message, retry_after=stopped.retry_after, outage=stopped.outage)
         raise AirflowFailException(message)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lucca_provider.closing import Attempt, Journal, ReplacedError
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from lucca_provider.compat import Context
 
 __all__ = ["MAX_EVENT_SIZE", "TaskStateStore", "open_journal", "pack", "read_attempt", "unpack"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from lucca_provider import __version__
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.inputs import parse_purchase_ids
 from lucca_provider.limits import Clock
 from lucca_provider.tasks.common import connect, without_retry

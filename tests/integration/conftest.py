@@ -1,12 +1,10 @@
-"""Builds the package once for the tests that install it, and makes hooks for those that talk on sockets."""
+"""Makes hooks for the tests that talk on sockets."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,43 +14,8 @@ import pytest
 
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.limits import Clock
-from tests.conftest import ROOT
 from tests.integration.hook_tools import KEY, Connect, FastClock
 from tests.integration.mail_server import Mailbox, serve_mails
-
-
-def run(*command: object, home: Path | None = None) -> str:
-    """Run a command away from this project and from any Airflow, and return what it printed."""
-    hidden = ("AIRFLOW", "COV_", "COVERAGE", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
-    if home:
-        environment["AIRFLOW_HOME"] = str(home)
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=home,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the sdist from what git knows of, and the wheel from that sdist; return the folder that holds them."""
-    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
-    names = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
-            target = source / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes((ROOT / name).read_bytes())
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", built, source)
-    return built
-
 
 _connects: list[Any] = []
 

@@ -7,10 +7,10 @@ import json
 import os
 from typing import Any
 
-from airflow.providers.common.compat.sdk import DAG
 from airflow.utils.session import create_session
 
 from lucca_provider.operators.purchases import ClosePurchaseOperator
+from tests.airflow_names import DAG
 from tests.conftest import AIRFLOW, register
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, task
 
 from lucca_provider.links.lucca import LuccaInvoicesLink
 from lucca_provider.operators.purchases import CheckPurchasesOperator, ClosePurchaseOperator, ListPurchasesOperator
 from lucca_provider.sandbox import Sandbox
 from lucca_provider.sensors.purchases import PurchasesClosableSensor
+from tests.airflow_names import DAG, task
 from tests.conftest import AIRFLOW
 
 OPEN = [{"conformityState": "ToReview", "paymentState": "None", "documentNumber": "F1", "documentDate": "2026-01-31"}]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, task
 
 from lucca_provider.operators.purchases import ClosePurchaseOperator
 from lucca_provider.sandbox import Sandbox
+from tests.airflow_names import DAG, task
 from tests.conftest import AIRFLOW
 from tests.integration.killed_task import build, retry
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pendulum
 import pytest
-from airflow.providers.common.compat.sdk import DAG, BaseOperator
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunType
 
+from lucca_provider.compat import BaseOperator
+from tests.airflow_names import DAG
 from tests.conftest import AIRFLOW, register
 from tests.integration.test_example_dags import CLOSE_CHECKED, CLOSE_CHOSEN, CLOSE_VALIDATED, load
 

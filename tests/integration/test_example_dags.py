@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import BaseOperator, task
 
+from lucca_provider.compat import BaseOperator
 from lucca_provider.sandbox import Sandbox
+from tests.airflow_names import task
 from tests.conftest import AIRFLOW, ROOT
 
 APPROVAL = AIRFLOW >= (3, 1)
@@ -43,7 +44,7 @@ REFUSAL = {
     "id": 4,
     "status": 409,
     "title": "Purchase has open documents",
-    "detail": "Purchase 4 can't be closed: invoice F1 of 2026-03-02: confirmed, payment to pay.",
+    "detail": "Purchase 4 can't be closed: invoice F1 of 2026-03-02: approved, not paid.",
 }
 REFUSED = f"{REFUSAL['detail']} (409 {REFUSAL['title']})"
 ANNA = {"id": "7", "name": "Anna Keller"}

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset, ObjectStoragePath, task
 from airflow.providers.standard.operators.empty import EmptyOperator
 
+from lucca_provider.compat import ObjectStoragePath
 from lucca_provider.operators.purchases import ClosePurchaseOperator
 from lucca_provider.operators.reports import ReportClosingsOperator
 from lucca_provider.sandbox import Sandbox
+from tests.airflow_names import DAG, Asset, task
 from tests.conftest import AIRFLOW
 
 UNPAID = [{"conformityState": "Confirmed", "paymentState": "ToPay"}]

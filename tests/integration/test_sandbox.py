@@ -14,7 +14,8 @@ import time
 import pytest
 import requests
 
-from lucca_provider.sandbox import FAULTS, Sandbox, server
+from lucca_provider.sandbox import FAULTS, Sandbox
+from lucca_provider.sandbox.settings import steady_clock
 
 ROOT = "/cleemy-procurement/api"
 KEY = {"Authorization": "lucca application=sandbox-key"}
@@ -675,6 +676,53 @@ def test_the_page_neither_needs_a_key_nor_counts_nor_is_recorded(run):
     assert "sandbox-key" not in client.get("/_sandbox/state").text
 
 
+def test_a_person_approves_and_pays_on_the_page(run):
+    lucca, client = run(0)
+    number = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
+    [shown] = client.get("/_sandbox/state").json()["purchases"]
+    assert shown["approvable"]
+    assert client.close_purchase(number).status_code == 409
+    assert client.post(f"/_sandbox/approval?purchase_id={number}").status_code == 204
+    assert client.close_purchase(number).status_code == 200
+
+
+def test_what_the_page_asks_for_wrongly_is_refused(run):
+    _, client = run(0)
+    assert problem(client.get("/_sandbox/state?seen=x"))[0] == 400
+    assert problem(client.post("/_sandbox/approval?purchase_id=1"))[0] == 404
+    assert problem(client.get("/_sandbox/approval?purchase_id=1", headers=KEY))[0] == 404
+
+
+# --- HTTP ---
+
+
+def test_head_has_no_body(run):
+    lucca, _ = run()
+    answer = raw(lucca, b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def test_a_length_that_is_no_number_is_refused(run):
+    lucca, client = run()
+    assert raw(lucca, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert lucca.requests == []
+    assert client.get("natures").status_code == 200
+
+
+def test_a_client_that_does_not_read_its_answers_does_not_hold_up_the_end():
+    question = f"GET {ROOT}/purchases?limit=1000 HTTP/1.1\r\nHost: x\r\nAuthorization: {KEY['Authorization']}\r\n\r\n"
+    before = threading.active_count()
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with Sandbox(1000, limit=0) as lucca:
+            deaf.connect((lucca.host, lucca.port))
+            deaf.sendall(question.encode() * 20)
+            while not lucca.requests:
+                time.sleep(0.001)
+        assert threading.active_count() == before
+
+
 # --- start and end ---
 
 
@@ -753,20 +801,6 @@ def test_it_can_be_entered_once_only():
         lucca.__enter__()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_server_that_does_not_start_is_told_of(monkeypatch):
-    async def fail(self, sockets=None):
-        raise RuntimeError("no")
-
-    with Sandbox(1) as lucca:
-        port = lucca.port  # free again afterwards
-    monkeypatch.setattr(server.uvicorn.Server, "startup", fail)
-    with pytest.raises(RuntimeError, match="did not start"), Sandbox(1, port=port):
-        pass
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((lucca.host, port))
-
-
 def test_addresses():
     with Sandbox(1, api_key="a/b@c d") as lucca:
         assert lucca.url == f"http://127.0.0.1:{lucca.port}"
@@ -811,7 +845,7 @@ def test_options_that_make_no_sense_are_refused(options, message):
 
 
 def test_the_clock_follows_the_time_of_day():
-    clock = server.steady_clock()
+    clock = steady_clock()
     first, now, second = clock(), time.time(), clock()
     assert first <= second
     assert abs(first - now) < 1

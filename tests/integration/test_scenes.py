@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, task
 
 from lucca_provider.operators.purchases import CheckPurchasesOperator, ClosePurchaseOperator
 from lucca_provider.sandbox import Sandbox
+from tests.airflow_names import DAG, task
 
 START = datetime.datetime(2026, 1, 1)
 

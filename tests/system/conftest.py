@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 import pytest
 
-from demo.deployment import ROOT, STOPS, USER, Deployment, free_ports
+from local_airflow.deployment import ROOT, STOPS, USER, Deployment, free_ports
 from lucca_provider.sandbox import Sandbox
+from tests.conftest import AIRFLOW
 from tests.integration.test_docs import PROGRAMS
 
 PIECE = secrets.token_hex(8)
@@ -28,6 +29,8 @@ CLERK = "clerk"
 """Who may do all to runs that a user may, and is not asked to approve."""
 ASSIGNED = "month_end_assigned"
 """The month-end, with a person named at the top of its file as who may approve."""
+LOOPS = [ROOT / "tests" / "system" / "loops"] if AIRFLOW >= (3, 4) else []
+"""Those that need Airflow 3.4."""
 APPROVALS = [block for block in PROGRAMS if "ApprovalOperator" in block.code]
 """What the docs show of approvals, which tests without a whole Airflow only load."""
 SHOWN = [*APPROVALS, *(block for block in PROGRAMS if block.page.stem == "telling" and block not in APPROVALS)]
@@ -61,16 +64,18 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Start an Airflow with the DAGs of the examples, the tests and the docs, LocalExecutor and SQLite."""
-    connection = f"lucca://:{quote(KEY, safe='')}@127.0.0.1:{FIXED_PORT}/http"
+    environ = {
+        "AIRFLOW_CONN_LUCCA_ENVIRONMENT": f"lucca://:{quote(KEY, safe='')}@127.0.0.1:{FIXED_PORT}/http",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+    }
     docs = tmp_path_factory.mktemp("docs")
     for block in SHOWN:
         # Where the pages keep files; and what would take days to be late is late at once.
         code = block.code.replace("/data/reports/", f"{docs}/").replace("timedelta(days=4)", "timedelta(seconds=0)")
         (docs / f"{block.page.stem}_{block.line}.py").write_text(code)
     (docs / f"{ASSIGNED}.py").write_text(name_approver((DAGS[0] / "lucca_close_month_end.py").read_text()))
-    environ = {"AIRFLOW_CONN_LUCCA_ENVIRONMENT": connection}
     others = {CLERK: "user", APPROVER: "user"}
-    with Deployment(environ=environ, dags=[*DAGS, docs], others=others) as deployment:
+    with Deployment(environ=environ, dags=[*DAGS, *LOOPS, docs], others=others) as deployment:
         yield deployment
 
 

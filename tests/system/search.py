@@ -18,7 +18,7 @@ from pathlib import Path
 import sqlalchemy
 from cryptography.fernet import Fernet, InvalidToken
 
-from demo.deployment import FERNET_KEY, Deployment
+from local_airflow.deployment import FERNET_KEY, Deployment
 
 ENCRYPTED_ASIDE = ("connection",)
 """Tables that may hold the secret, as long as Airflow's Fernet key is needed to read it."""

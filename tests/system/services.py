@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.api import wait_until
-from demo.deployment import free_ports
+from local_airflow.api import wait_until
+from local_airflow.deployment import free_ports
 
 PROGRAMS = ("initdb", "postgres", "pg_isready", "redis-server")
 

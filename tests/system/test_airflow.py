@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from demo.api import Api, Run, wait_until
-from demo.deployment import PASSWORD, ROOT, USER, Deployment
+from local_airflow.api import Api, Run, wait_until
+from local_airflow.deployment import PASSWORD, ROOT, USER, Deployment
 from lucca_provider.sandbox import Sandbox
-from tests.system.conftest import ASSIGNED, CLERK, FIXED_PORT
+from tests.system.conftest import ASSIGNED, CLERK, FIXED_PORT, KEY
 
 Serve = Callable[..., Sandbox]
 REFUSED = 4
@@ -201,6 +201,19 @@ def test_nothing_is_closed_if_somebody_who_is_not_asked_sets_the_approval_to_suc
     assert {row["Approved by"] for row in read_report(tmp_path).values()} == {USER}
 
 
+def test_a_worker_tests_a_connection_before_it_is_saved(airflow: Deployment, serve: Serve) -> None:
+    lucca = serve(0)
+    new = {"connection_id": "lucca_new", "conn_type": "lucca", "password": KEY, "schema": "http"}
+    good = {**new, "host": lucca.host, "port": lucca.port}
+    for connection, state, begins in (
+        (good, "success", f"Connected to {lucca.url} (other)."),
+        (new, "failed", "Tenant (host) is empty; "),
+    ):
+        test = airflow.api.test_on_worker(connection)
+        assert test["state"] == state
+        assert test["result_message"].startswith(begins)
+
+
 # -- closings that are disturbed -------------------------------------------------------------------------------------
 
 
@@ -210,7 +223,7 @@ def test_a_deferrable_closing_leaves_its_worker_for_each_window(airflow: Deploym
     run.wait_for_task("close", "deferred")
     assert run.wait() == "success"
     assert run.xcom("close")["closed"] == lucca.purchase_ids
-    assert run.log("close").count("Leaving the worker") == 2
+    assert run.log("close").count("Deferred; resuming at") == 2
     assert_closed_once(lucca, lucca.purchase_ids)
 
 

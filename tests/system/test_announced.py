@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.api import Run, wait_until
-from demo.deployment import ROOT, Deployment
+from local_airflow.api import Run, wait_until
+from local_airflow.deployment import ROOT, Deployment
 from lucca_provider.sandbox import Sandbox
 
 UNPAID = [{"conformityState": "Confirmed", "paymentState": "ToPay"}]

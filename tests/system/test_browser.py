@@ -10,14 +10,16 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect, sync_playwright
 
-from demo.api import Run
-from demo.deployment import PASSWORD, ROOT, USER, Deployment
+from local_airflow.api import HTTP, Run, wait_until
+from local_airflow.deployment import PASSWORD, ROOT, USER, Deployment, clean_environment, free_ports
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import KEY, PIECE
 from tests.system.search import holds
@@ -57,22 +59,33 @@ def program() -> str:
 
 
 @pytest.fixture(scope="module")
-def context(program: str, airflow: Deployment) -> Iterator[BrowserContext]:
-    """Start a browser that is logged in to Airflow."""
+def browser(program: str) -> Iterator[Browser]:
+    """Start a browser."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=OFFLINE)
-        context = browser.new_context(viewport=WIDE, locale="en-GB", timezone_id="UTC", color_scheme="light")
-        context.set_default_timeout(30_000)
-        page = context.new_page()
-        page.goto(f"{airflow.url}/auth/login")
-        page.get_by_label("Username").fill(USER)
-        page.locator("input[name=password]").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("link", name="Dags").first).to_be_visible()
-        page.close()
-        yield context
+        yield browser
         browser.close()
+
+
+def new_context(browser: Browser) -> BrowserContext:
+    context = browser.new_context(viewport=WIDE, locale="en-GB", timezone_id="UTC", color_scheme="light")
+    context.set_default_timeout(30_000)
+    return context
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, airflow: Deployment) -> BrowserContext:
+    """Log in to Airflow."""
+    context = new_context(browser)
+    page = context.new_page()
+    page.goto(f"{airflow.url}/auth/login")
+    page.get_by_label("Username").fill(USER)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("link", name="Dags").first).to_be_visible()
+    page.close()
+    return context
 
 
 @pytest.fixture
@@ -114,8 +127,8 @@ def test_the_form_shows_the_fields_of_a_lucca_connection_and_no_others(airflow: 
     expect(standard.get_by_label("Tenant")).to_be_visible()
     assert fields(standard) == [
         ("Description", ""),
-        ("Tenant", "acme.ilucca.net"),
-        ("API key", "the key alone, or: lucca application=…"),
+        ("Tenant (host)", "acme.ilucca.net"),
+        ("API key (password)", "the key alone, or: lucca application=…"),
         ("Port", "443"),
         ("Schema (https or http)", "https"),
     ]
@@ -124,7 +137,7 @@ def test_the_form_shows_the_fields_of_a_lucca_connection_and_no_others(airflow: 
     expect(extra.get_by_label("Requests per minute")).to_be_visible()
     assert [label for label, _ in fields(extra)] == ["Requests per minute", "Time-out in seconds", "Allow http"]
     expect(extra.get_by_label("Allow http")).not_to_be_checked()
-    for help_text in ("Default 45.", "Default 10, ", "For test servers only."):
+    for help_text in ("Leave empty for 45.", "Leave empty for 10.", "test servers only"):
         expect(extra.get_by_text(help_text)).to_be_visible()
     page.screenshot(path=SCREENSHOTS / "connection-extra.png")
 
@@ -160,6 +173,108 @@ def test_a_connection_saved_in_the_form_works_and_its_key_is_masked(
     assert run.wait() == "success"
     assert "30 requests in 60 seconds" in run.log("close")
     assert_closed_once(lucca, lucca.purchase_ids)
+
+
+def fill_in(form: Locator, lucca: Sandbox, key: str = KEY) -> None:
+    """Fill in what the guide on connections says, and Schema, since this is a test server."""
+    form.get_by_label("Tenant").fill(lucca.host)
+    form.get_by_label("API key").fill(key)
+    form.get_by_label("Port").fill(str(lucca.port))
+    form.get_by_label("Schema").fill("http")
+
+
+@pytest.mark.parametrize("works", [True, False], ids=["works", "wrong key"])
+def test_a_saved_connection_is_tested_in_the_list(airflow: Deployment, page: Page, serve: Serve, works: bool) -> None:
+    lucca = serve(1)
+    airflow.api.delete("/connections/lucca_tested")
+    form = open_form(page, airflow, "lucca_tested")
+    fill_in(form, lucca, KEY if works else "another-key")
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    row = page.get_by_role("row").filter(has_text="lucca_tested")
+    asked = len(lucca.requests)
+    row.get_by_role("button", name="Test Connection").click()
+    said = f"Connected to {lucca.url}." if works else "Lucca refused the API key."
+    expect(page.get_by_text(said)).to_be_visible()
+    assert [request.path for request in lucca.requests[asked:]] == ["/cleemy-procurement/api/natures"]
+    page.screenshot(path=SCREENSHOTS / f"tested-{works}.png")
+
+
+# -- Airflow 2 -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def airflow_2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start the web server of Airflow 2.11, whose pages are others, and return its address."""
+    python = Path(os.environ.get("PYTHON_OF_AIRFLOW_2", ROOT / ".venv" / "2-11" / "bin" / "python"))
+    if not python.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no Airflow 2.11: {python}")
+    home = tmp_path_factory.mktemp("airflow-2")
+    (port,) = free_ports(1)
+    environ = clean_environment() | {
+        "PYTHONPATH": str(ROOT),
+        "NO_PROXY": "127.0.0.1",
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
+        "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(port),
+    }
+    person = f"--username {USER} --password {PASSWORD} --role Admin --firstname A --lastname B --email a@b.test"
+    with (home / "log").open("wb") as log:
+        run = partial(subprocess.run, env=environ, cwd=home, check=True, stdout=log, stderr=log)
+        run([python, "-m", "airflow", "db", "migrate"])
+        run([python, "-m", "airflow", "users", "create", *person.split()])
+        server = subprocess.Popen(
+            [python, "-m", "airflow", "webserver", "--debug"], env=environ, cwd=home, stdout=log, stderr=log
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: server.poll() is not None or answers(f"{url}/health"), "a web server", seconds=180)
+            assert server.poll() is None, (home / "log").read_text()[-4000:]
+            yield url
+        finally:
+            server.kill()
+            server.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        return bool(HTTP.get(url, timeout=5).ok)
+    except OSError:
+        return False
+
+
+def test_the_button_of_airflow_2_tests_when_adding_and_when_editing(browser: Browser, airflow_2: str) -> None:
+    page = new_context(browser).new_page()
+    page.goto(f"{airflow_2}/login/")
+    page.locator("#username").fill(USER)
+    page.locator("#password").fill(PASSWORD)
+    page.locator("input[type=submit]").click()
+    with Sandbox(purchases=1, api_key=KEY) as lucca:
+        page.goto(f"{airflow_2}/connection/add")
+        page.locator("#conn_id").fill("lucca_acme")
+        page.locator("#conn_type").select_option("lucca", force=True)
+        expect(page.locator("label[for=host]")).to_have_text("Tenant (host)")
+        for field, value in (("host", lucca.host), ("password", KEY), ("port", str(lucca.port)), ("schema", "http")):
+            page.locator(f"#{field}").fill(value)
+        # Airflow posts these under two names each, and a box that is checked as "y".
+        page.locator("#extra__lucca__requests_per_minute").fill("30")
+        page.locator("#extra__lucca__allow_insecure_http").check()
+        for place in ("add", "edit"):
+            asked = len(lucca.requests)
+            page.locator("#test-connection").click()
+            expect(page.locator(".alert")).to_contain_text(f"Connected to {lucca.url}")
+            assert len(lucca.requests) == asked + 1
+            page.screenshot(path=SCREENSHOTS / f"airflow-2-{place}.png")
+            if place == "add":
+                page.locator("form#model_form button[type=submit]").click()
+                page.goto(f"{airflow_2}/connection/edit/1")
+                # It sends no key that it has saved.
+                page.locator("#password").fill(KEY)
+    page.context.close()
 
 
 # -- a run -----------------------------------------------------------------------------------------------------------
@@ -204,6 +319,10 @@ def test_the_page_of_the_sandbox_shows_closings_as_they_come(airflow: Deployment
     for number in ids:
         expect(standing[number]).to_have_text("blocked" if number == ids[4] else "closed")
     assert page.evaluate("window.kept")
+    page.get_by_role("button", name="Approve and pay").click()
+    expect(standing[ids[4]]).to_have_text("closable")
+    expect(page.get_by_role("button")).to_have_count(0)
+    assert lucca.closable_ids == [ids[4]]
 
     page.set_viewport_size(NARROW)
     for name in ("Purchases", "Requests"):

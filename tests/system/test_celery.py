@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from demo.api import wait_until
-from demo.deployment import PARTS, Deployment, Part, free_ports
+from local_airflow.api import wait_until
+from local_airflow.deployment import PARTS, Deployment, Part, free_ports
 from lucca_provider.closing.agenda import GROUP
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import DAGS, KEY, PIECE

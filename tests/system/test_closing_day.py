@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pendulum
 import pytest
 
-from demo.api import Run, wait_until
-from demo.deployment import ROOT, Deployment
+from local_airflow.api import Run, wait_until
+from local_airflow.deployment import ROOT, Deployment
 from tests.integration.test_closing_day import PARIS, expression
 from tests.integration.test_example_dags import CLOSE_CHECKED
 

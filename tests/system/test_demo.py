@@ -7,7 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from demo.deployment import ROOT
+from local_airflow.deployment import ROOT
 
 
 def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why(tmp_path: Path) -> None:
@@ -29,9 +29,9 @@ def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why(
     sections = dict(re.findall(r"^(\w[^:\n]*): (\d+), [\d,.]+ euro$", done.stdout, re.MULTILINE))
     assert sections == {
         "Closed": "17",
-        "Closed already before": "2",
+        "Already closed before": "2",
         "Refused by Lucca": "6",
         "Stopped by the check in SQL, not sent to Lucca": "3",
     }
-    assert re.search(r"invoice F\d+-\d+ of [\d-]+: confirmed, payment to pay", done.stdout)
+    assert re.search(r"invoice F\d+-\d+ of [\d-]+: approved, not paid", done.stdout)
     assert [*home.iterdir(), *temporary.iterdir()] == []

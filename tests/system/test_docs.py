@@ -16,8 +16,8 @@ from contextlib import suppress
 
 import pytest
 
-from demo.api import HTTP
-from demo.deployment import ROOT, Deployment
+from local_airflow.api import HTTP
+from local_airflow.deployment import ROOT, Deployment
 from lucca_provider.sandbox import Sandbox
 from tests.integration.test_docs import SHELL, Block, shell_environ
 from tests.system.conftest import APPROVALS

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from demo.deployment import Deployment
+from local_airflow.deployment import Deployment
 from lucca_provider.sandbox import Sandbox
 from tests.system.test_airflow import answer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demo.deployment import STANDALONE, Deployment
+from local_airflow.deployment import STANDALONE, Deployment
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import DAGS, KEY
 from tests.system.test_airflow import assert_closed_once

@@ -1,15 +1,19 @@
-"""What a whole Airflow 3.3 does with its task state store: the rules that the provider's simulation takes for given."""
+"""What a whole Airflow, 3.3 or 3.4, does with its task state store: what the provider's simulation takes for given."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from demo.api import Run, wait_until
-from demo.deployment import Deployment
+from local_airflow.api import Run, wait_until
+from local_airflow.deployment import Deployment
+from tests.conftest import AIRFLOW
 
 
 def remember(airflow: Deployment, then: str = "", report: str = "") -> Run:
@@ -37,6 +41,27 @@ def store_of(run: Run, map_index: int = -1) -> dict[str, Any]:
     return {row["key"]: row["value"] for row in run.api.get(path, map_index=map_index)["task_state_store"]}
 
 
+def clear_tasks(airflow: Deployment, run: Run) -> None:
+    """Clear what the UI clears if a person picks tasks."""
+    run.clear()
+
+
+def clear_run(airflow: Deployment, run: Run) -> None:
+    """Clear a run as a whole."""
+    airflow.api.post(f"{run.path}/clear", {"dry_run": False})
+
+
+def clear_by_command(airflow: Deployment, run: Run) -> None:
+    """Clear the run of that date, which is what the command line goes by."""
+    date = airflow.api.get(run.path)["logical_date"]
+    command = ["tasks", "clear", run.dag_id, "--start-date", date, "--end-date", date, "--yes"]
+    subprocess.run([sys.executable, "-m", "airflow", *command], env=airflow.environ, check=True, capture_output=True)
+
+
+KEPT = {clear_tasks: AIRFLOW < (3, 4), clear_run: True, clear_by_command: True}
+"""Whether what a task keeps outlives a clear: the table of docs/versions.md."""
+
+
 def try_of(run: Run) -> int:
     return int(run.task("remember")["try_number"])
 
@@ -55,13 +80,17 @@ def test_a_retry_reads_what_the_try_before_it_wrote(airflow: Deployment) -> None
     assert run.xcom("remember")["try"] == 1
 
 
-def test_it_is_kept_when_the_run_is_cleared(airflow: Deployment) -> None:
-    run = remember(airflow)
+@pytest.mark.parametrize("clear", KEPT)
+def test_what_a_clear_leaves_of_it(airflow: Deployment, clear: Callable[[Deployment, Run], None]) -> None:
+    day = list(KEPT).index(clear) + 1
+    run = airflow.api.trigger("remember", logical_date=f"2026-01-0{day}T00:00:00Z")
     assert run.wait() == "success"
-    run.clear()
+    clear(airflow, run)
     assert run.wait() == "success"
     assert try_of(run) == 2
-    assert run.xcom("remember")["try"] == 1
+    found = airflow.api.get(f"{run.path}/taskInstances/remember/xcomEntries")["xcom_entries"]
+    # A task that returns None pushes no XCom.
+    assert bool(found) is KEPT[clear]
 
 
 def test_another_run_of_the_same_task_starts_with_none(airflow: Deployment) -> None:
@@ -76,7 +105,7 @@ def test_another_run_of_the_same_task_starts_with_none(airflow: Deployment) -> N
 def test_each_mapped_task_instance_has_its_own(airflow: Deployment) -> None:
     run = remember_each(airflow, "chairs", "desks")
     assert [store_of(run, index)["note"]["item"] for index in range(2)] == ["chairs", "desks"]
-    run.clear("remember")
+    clear_run(airflow, run)
     assert run.wait() == "success"
     assert found_by_each(run) == ["chairs", "desks"]
 
@@ -86,7 +115,7 @@ def test_a_mapped_task_instance_finds_what_another_item_left_once_the_list_has_a
 ) -> None:
     run = remember_each(airflow, "chairs", "desks")
     airflow.api.set_variable("remember_items", json.dumps(["desks", "chairs"]))
-    run.clear()
+    clear_run(airflow, run)
     assert run.wait() == "success"
     assert [store_of(run, index)["note"]["item"] for index in range(2)] == ["desks", "chairs"]
     assert found_by_each(run) == ["chairs", "desks"]

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from demo.api import Api, Run, wait_until
-from demo.deployment import PASSWORD, Deployment
+from local_airflow.api import Api, Run, wait_until
+from local_airflow.deployment import PASSWORD, Deployment
 from lucca_provider.sandbox import Sandbox
 from tests.integration.mail_server import Mailbox, mail_connection, serve_mails, text_of
 from tests.system.conftest import APPROVER

@@ -13,8 +13,8 @@ import psutil
 import pytest
 import requests
 
-from demo.api import HTTP, Api, wait_until
-from demo.deployment import ROOT
+from local_airflow.api import HTTP, Api, wait_until
+from local_airflow.deployment import ROOT
 from tests.system.conftest import DAGS
 from tests.system.test_airflow import answer
 

@@ -24,7 +24,9 @@ def public_modules() -> Iterator[ModuleType]:
             continue
         if found.name == "lucca_provider.policies.retry" and AIRFLOW < (3, 3):
             continue
-        yield importlib.import_module(found.name)
+        # Its names are Airflow's.
+        if found.name != "lucca_provider.compat":
+            yield importlib.import_module(found.name)
 
 
 def public_names() -> Iterator[Any]:

@@ -57,7 +57,7 @@ def test_each_field_is_described_and_may_stay_empty() -> None:
 
 
 def test_no_field_has_a_name_that_airflow_takes_for_a_secret() -> None:
-    from airflow.providers.common.compat.sdk import redact
+    from tests.airflow_names import redact
 
     assert [name for name in CONNECTION_FIELDS if redact({name: "shown"}) != {name: "shown"}] == []
 

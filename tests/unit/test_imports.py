@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import lucca_provider
+from lucca_provider import compat
 
 PACKAGE = Path(lucca_provider.__file__).parent
 HTTP = ("requests", "httpx", "aiohttp", "urllib3", "http.client", "fastapi", "uvicorn")
@@ -17,7 +18,7 @@ HTTP = ("requests", "httpx", "aiohttp", "urllib3", "http.client", "fastapi", "uv
 
 def imported_by(statement: str) -> set[str]:
     code = (
-        f"import airflow, airflow.providers.common.compat.sdk as s; s.BaseOperator; import sys\n"
+        f"from lucca_provider.compat import BaseOperator; import sys\n"
         f"before = set(sys.modules)\n{statement}\nprint('\\n'.join(set(sys.modules) - before))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -47,6 +48,25 @@ def test_reading_what_users_hand_over_imports_nothing_that_airflow_has_not_impor
     own = {name for name in new if name.startswith("lucca_provider")}
     assert "lucca_provider.inputs.closing_date" in own
     assert not {name for name in new - own if name.partition(".")[0] not in sys.stdlib_module_names}
+
+
+def test_airflows_names_are_found_where_this_airflow_keeps_them_and_without_a_warning():
+    code = """
+import warnings
+with warnings.catch_warnings(record=True) as warned:
+    warnings.simplefilter("always")
+    from lucca_provider import compat
+    found = [getattr(compat, name) for name in compat.__all__]
+ours = [str(one.message) for one in warned if one.filename == compat.__file__]
+print("answer:", len(found), len(ours), *ours)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rpartition("answer: ")[2].split(None, 2) == [str(len(compat.__all__)), "0"]
+
+
+def test_a_name_that_no_airflow_has_is_an_error():
+    with pytest.raises(AttributeError, match="BaseHok"):
+        _ = compat.BaseHok
 
 
 # What each room of the domain may import of the others: imports go one way.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 
+from lucca_provider.compat import AirflowFailException
 from lucca_provider.exceptions import LuccaAccessError, LuccaForbiddenError
 from lucca_provider.operators.purchases import ListPurchasesOperator
 from lucca_provider.sandbox import Sandbox
@@ -175,12 +175,12 @@ def test_the_log_says_how_many_of_how_many(lucca, logged):
         ({"states": 5}, "states: 5 is not a list of names of Lucca's states"),
         ({"states": "Ongoing, Created"}, "states: 'Ongoing, Created' is not the name of a state; give one, or a list"),
         ({"filters": {"type": ["OneTime"]}}, r"filters: 'type' has several values, \['OneTime'\]. Give one"),
-        ({"predicate": _later}, "predicate: .*_later.* is no plain function"),
+        ({"predicate": _later}, "predicate: .*_later.* is not a plain function"),
         ({"states": ["Ongoing", None]}, "states: None is not the name of a state"),
         ({"filters": "type=OneTime"}, "filters: 'type=OneTime' is not a mapping"),
         ({"filters": []}, r"filters: \[\] is not a mapping"),
         ({"filters": {1: 2}}, "filters: {1: 2} is not a mapping of field names"),
-        ({"predicate": "type"}, "predicate: 'type' is no plain function"),
+        ({"predicate": "type"}, "predicate: 'type' is not a plain function"),
         ({"fields": "title"}, "fields: 'title' is not a list of field names"),
         ({"fields": 5}, "fields: 5 is not a list of field names"),
         ({"fields": ["title", 5]}, r"fields: \['title', 5\] is not a list of field names"),

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import datetime
 import logging
+import re
 import signal
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,18 +14,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import (
-    AirflowException,
-    AirflowFailException,
-    AirflowSkipException,
-    TaskDeferred,
-)
 
+from lucca_provider.compat import AirflowException, AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import ClosePurchaseOperator
 from lucca_provider.sandbox import Sandbox
 from lucca_provider.tasks.store import pack, unpack
+from tests.airflow_names import TaskDeferred
 from tests.conftest import AIRFLOW
 from tests.unit.airflow_fakes import TaskInstance, fire
 
@@ -144,10 +141,23 @@ def test_a_purchase_that_was_closed_before_is_told_apart(lucca):
 def test_a_wrong_key_stops_after_what_is_in_flight_and_names_every_purchase(lucca, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace(KEY, "another"))
     ti = TaskInstance()
-    with pytest.raises(LuccaUnresolvedError, match="The API key is wrong"):
+    with pytest.raises(LuccaUnresolvedError, match="Lucca refused the API key"):
         run(new_operator(purchase_ids=lucca.purchase_ids, max_in_flight=1), ti)
     assert len(lucca.requests) == 1
     assert [item["id"] for item in ti.report["unresolved"]] == lucca.purchase_ids
+
+
+@pytest.mark.parametrize("outage", [True, False])
+def test_the_error_says_whether_waiting_may_be_all_that_it_takes(lucca, monkeypatch, outage):
+    """Which a retry policy goes by."""
+    if outage:
+        lucca.fail_next("unavailable", method="GET")
+        lucca.behaviour.retry_after = 601.0
+    else:
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace(KEY, "another"))
+    with pytest.raises(LuccaUnresolvedError) as raised:
+        run(new_operator(purchase_ids=lucca.purchase_ids))
+    assert raised.value.outage is outage
 
 
 def test_a_redirect_to_a_login_page_stops_the_task(lucca):
@@ -188,15 +198,17 @@ def test_an_error_names_fifty_purchases_and_says_where_the_others_are(lucca, mon
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace(KEY, "another"))
     with pytest.raises(LuccaUnresolvedError) as raised:
         run(new_operator(purchase_ids=range(1, 61)))
-    assert str(raised.value).count("\n- ") == 51
-    assert "and 10 more, see the report" in str(raised.value)
+    # All for the same reason, which is said once.
+    (named,) = re.findall(r"\n- (.*) and 10 more unresolved", str(raised.value))
+    assert named.split(", ") == [str(number) for number in range(1, 51)]
+    assert str(raised.value).count("Correct API key (password)") == 1
 
 
 def test_unresolved_beside_refused_is_retried_and_says_both(lucca):
     refused = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
     lucca.set_purchase(lucca.purchase_ids[0], state="Archived")
     ti = TaskInstance(try_number=2)
-    with pytest.raises(LuccaUnresolvedError, match=r"1 of 2 purchases refused .*1 of 2 purchases unresolved"):
+    with pytest.raises(LuccaUnresolvedError, match=r"1 of 2 purchases was refused .*\n1 of 2 purchases is unresolved"):
         run(new_operator(purchase_ids=[refused, lucca.purchase_ids[0]]), ti)
     assert [item["id"] for item in ti.report["rejected"]] == [refused]
 
@@ -491,7 +503,7 @@ def test_no_report_takes_the_place_of_that_of_a_try_that_may_have_taken_over(luc
             super().set(key, value, retention=retention)
 
     ti = TaskInstance()
-    with pytest.raises(LuccaUnresolvedError, match="Not reported"):
+    with pytest.raises(LuccaUnresolvedError, match="No report was written"):
         run(new_operator(purchase_ids=lucca.purchase_ids[:3], max_in_flight=1), ti, task_state_store=Refusing())
     assert "return_value" not in ti.pushed
     assert "only logged" in logged()

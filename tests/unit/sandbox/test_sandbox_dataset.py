@@ -13,7 +13,7 @@ PAIRS = set(itertools.product(dataset.CONFORMITY_STATES, dataset.PAYMENT_STATES)
 
 
 def make(purchases=60, *, seed=1, states=None):
-    return tenant.Tenant(purchases, seed=seed, clock=lambda: 0.0, limit=50, window=60, states=states, keep_requests=100)
+    return tenant.Tenant(purchases, seed=seed, states=states, clock=lambda: 0.0)
 
 
 def test_the_same_seed_gives_the_same_tenant_and_another_seed_another():

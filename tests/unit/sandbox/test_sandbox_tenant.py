@@ -1,10 +1,11 @@
-"""The tenant in memory: the rule for closing, changes by hand, the record."""
+"""The tenant in memory: the rule for closing, changes by hand, what people do."""
 
 from __future__ import annotations
 
 import pytest
 
-from lucca_provider.sandbox.tenant import Closing, Problem, Tenant
+from lucca_provider.sandbox.messages import Problem
+from lucca_provider.sandbox.tenant import Closing, Tenant
 
 
 class Clock:
@@ -19,20 +20,8 @@ def tenant():
     return make()
 
 
-def make(*, keep_requests=100, clock=None, limit=50):
-    return Tenant(0, seed=1, clock=clock or Clock(), limit=limit, window=60, states=None, keep_requests=keep_requests)
-
-
-def arrive(tenant, purchase_id=None, *, closing=False):
-    return tenant.arrived(
-        method="POST" if closing else "GET",
-        path="/x",
-        query={},
-        headers={},
-        body=None,
-        purchase_id=purchase_id,
-        closing=closing,
-    )
+def make():
+    return Tenant(0, seed=1, states=None, clock=Clock())
 
 
 def refusal(tenant, number):
@@ -66,8 +55,8 @@ def test_open_documents_block_a_closing_and_are_all_named(tenant):
     problem = refusal(tenant, number)
     assert (problem.status, problem.title) == (409, "Purchase has open documents")
     assert problem.detail == (
-        f"Purchase {number} can't be closed: invoice 669 of 2021-11-18: to review, payment paid; "
-        "credit note C7 of 2021-11-19: confirmed, payment on hold."
+        f"Purchase {number} can't be closed: invoice 669 of 2021-11-18: to review, paid; "
+        "credit note C7 of 2021-11-19: approved, payment on hold."
     )
 
 
@@ -133,6 +122,7 @@ def test_what_does_not_exist_is_a_key_error(tenant):
         lambda: tenant.set_purchase(1, {}),
         lambda: tenant.add_document(1, {}),
         lambda: tenant.document(1),
+        lambda: tenant.approve_and_pay(1),
     ):
         with pytest.raises(KeyError):
             act()
@@ -144,86 +134,58 @@ def test_an_id_may_be_chosen_but_not_twice(tenant):
         tenant.add_purchase("Ongoing", [], {"id": 42})
 
 
-def test_the_limit_slides():
-    clock = Clock()
-    tenant = make(clock=clock, limit=2)
-    assert tenant.wait(100.0) == 0
-    tenant.count(100.0)
-    tenant.count(130.0)
-    assert tenant.wait(130.0) == 30
-    assert tenant.wait(159.5) == 0.5
-    assert tenant.wait(160.0) == 0
-    tenant.count(160.0)
-    assert tenant.wait(160.0) == 30
-
-
-def test_limit_zero_is_no_limit():
-    tenant = make(limit=0)
-    for _ in range(100):
-        tenant.count(1.0)
-    assert tenant.wait(1.0) == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"limit": -1}, "limit is -1"),
-        ({"window": 0}, "window is 0"),
-        ({"window": float("nan")}, "window is nan"),
-        ({"keep_requests": 0}, "keep_requests is 0"),
-    ],
-)
-def test_values_that_make_no_sense_are_refused(options, message):
-    given = {"seed": 1, "clock": Clock(), "limit": 1, "window": 1.0, "states": None, "keep_requests": 1, **options}
-    with pytest.raises(ValueError, match=message):
-        Tenant(1, **given)
-
-
-def test_the_record_keeps_the_newest_requests_and_counts_all():
-    tenant = make(keep_requests=2)
-    for _ in range(3):
-        tenant.answered(arrive(tenant, 7, closing=True), 429)
-    assert [request.number for request in tenant.requests] == [2, 3]
-    assert (tenant.posts(7), tenant.posts(8), tenant.throttled) == (3, 0, 3)
-    tenant.reset_requests()
-    assert (tenant.requests, tenant.posts(7), tenant.throttled) == ([], 0, 0)
-
-
-def test_only_closings_of_a_purchase_count_as_posts(tenant):
-    arrive(tenant, 7)
-    arrive(tenant, None, closing=True)
-    assert tenant.posts(7) == 0
-
-
-def test_changes_tell_only_what_is_new(tenant):
+def test_news_tells_only_what_is_new(tenant):
     first = tenant.add_purchase("Ongoing", [], {"title": "Chairs"})
     second = tenant.add_purchase("Denied", [], {})
-    tenant.answered(arrive(tenant), 200)
-    before = tenant.changes(version=0, seen=0, most=10)
-    assert [p.purchase_id for p in before.purchases] == [first, second]
-    assert before.purchases[1].blocked_by == "the purchase is Denied"
-    assert before.counts == {"closable": 1, "closed": 0, "blocked": 1, "requests": 1, "throttled": 0}
+    purchases, version = tenant.news(0, 10)
+    assert [purchase.purchase_id for purchase in purchases] == [first, second]
+    assert purchases[1].blocked_by == "the purchase is Denied"
+    assert tenant.counts == {"closable": 1, "closed": 0, "blocked": 1}
     tenant.close(first, comment=None, date=None)
-    tenant.answered(arrive(tenant), 200)
-    after = tenant.changes(version=before.version, seen=before.seen, most=10)
-    assert [(p.title, p.standing) for p in after.purchases] == [("Chairs", "closed")]
-    assert [request.number for request in after.requests] == [2]
-    nothing = tenant.changes(version=after.version, seen=after.seen, most=10)
-    assert (nothing.purchases, nothing.requests) == ([], [])
+    purchases, later = tenant.news(version, 10)
+    assert [(purchase.title, purchase.standing) for purchase in purchases] == [("Chairs", "closed")]
+    assert tenant.news(later, 10) == ([], later)
 
 
-def test_changes_tell_again_of_a_request_that_was_not_done(tenant):
-    slow, quick = arrive(tenant), arrive(tenant)
-    tenant.answered(quick, 200)
-    before = tenant.changes(version=0, seen=0, most=10)
-    tenant.answered(slow, None)
-    after = tenant.changes(version=0, seen=before.seen, most=10)
-    assert [(r.number, r.done) for r in before.requests] == [(1, False), (2, True)]
-    assert [(r.number, r.done) for r in after.requests] == [(1, True), (2, True)]
-    assert after.seen == 2
+WORDS = [
+    ("Confirmed", "ToPay", "approved, not paid"),
+    ("Confirmed", "None", "approved, not paid"),
+    ("Bypassed", "ToPay", "bypassed, not paid"),
+    ("ToReview", "Paid", "to review, paid"),
+    ("PendingBreakdown", "UnderReview", "breakdown pending, payment under review"),
+    ("Litigation", "Emitting", "in litigation, payment being sent"),
+    ("Confirmed", "Rejected", "approved, payment rejected"),
+    ("Blessed", "Somehow", "Blessed, Somehow"),
+]
 
 
-def test_changes_are_cut_to_the_newest_requests(tenant):
-    for _ in range(5):
-        tenant.answered(arrive(tenant), 200)
-    assert [r.number for r in tenant.changes(version=0, seen=0, most=2).requests] == [4, 5]
+@pytest.mark.parametrize(("conformity", "payment", "words"), WORDS)
+def test_a_refusal_has_the_words_of_the_check(tenant, conformity, payment, words):
+    number = tenant.add_purchase("Ongoing", [{"conformityState": conformity, "paymentState": payment}], {})
+    assert refusal(tenant, number).detail.endswith(f": {words}.")
+
+
+def test_approving_and_paying_opens_a_blocked_purchase(tenant):
+    cancelled = {"conformityState": "Discarded", "paymentState": "None"}
+    number = tenant.add_purchase("Ongoing", [{"conformityState": "ToReview", "amount": 7}, cancelled], {})
+    before = tenant.documents()
+    [standing], version = tenant.news(0, 10)
+    assert standing.approvable
+    tenant.approve_and_pay(number)
+    assert tenant.ids("closable") == [number]
+    opened, untouched = tenant.documents()
+    assert (opened["conformityState"], opened["paymentState"]) == ("Confirmed", "Paid")
+    assert opened["paymentDate"] > opened["documentDate"]
+    assert untouched == before[1]
+    assert before[0]["conformityState"] == "ToReview"  # one that was handed out does not change
+    assert tenant.purchase(number)["confirmedAmount"]["counter"]["value"] == 7
+    [standing], _ = tenant.news(version, 10)
+    assert not standing.approvable
+
+
+def test_approval_does_not_help_a_purchase_that_is_not_ongoing(tenant):
+    number = tenant.add_purchase("Denied", [{"paymentState": "ToPay"}], {})
+    [standing], _ = tenant.news(0, 10)
+    assert not standing.approvable
+    tenant.approve_and_pay(number)
+    assert tenant.ids("blocked") == [number]

@@ -68,12 +68,33 @@ class Api:
         self.delete(f"/pools/{name}")
         self.post("/pools", {"name": name, "slots": slots})
 
-    def _call(self, method: str, path: str, *, allowed: tuple[int, ...] = (), **kwargs: Any) -> Any:
+    def test_on_worker(self, connection: dict[str, Any], *, seconds: float = 120) -> dict[str, Any]:
+        """Let a worker test a connection that is not saved, and return how that ended."""
+        path = "/connections/enqueue-test"
+        headers = {"Airflow-Connection-Test-Token": self.post(path, connection)["token"]}
+
+        def ended() -> dict[str, Any] | None:
+            test = dict(self._call("GET", path, headers=headers))
+            return test if test["state"] in ENDED else None
+
+        return wait_until(ended, "the end of a connection's test", seconds=seconds)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        allowed: tuple[int, ...] = (),
+        headers: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         if not self._headers:
             answer = HTTP.post(f"{self._url}/auth/token", json=self._login, timeout=30)
             answer.raise_for_status()
             self._headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
-        answer = HTTP.request(method, f"{self._url}/api/v2{path}", headers=self._headers, timeout=30, **kwargs)
+        answer = HTTP.request(
+            method, f"{self._url}/api/v2{path}", headers=self._headers | (headers or {}), timeout=30, **kwargs
+        )
         if not answer.ok and answer.status_code not in allowed:
             raise RuntimeError(f"{method} {path} was answered {answer.status_code}: {answer.text[:2000]}")
         return answer.json() if answer.content else None

@@ -1,16 +1,19 @@
-"""The sliding request limit of a tenant."""
+"""The sliding window of a tenant's rate limit."""
 
 from __future__ import annotations
 
 from collections import deque
 
+__all__ = ["SlidingWindow"]
+
 
 class SlidingWindow:
-    """Says whether one more request fits into the window that ends now.
+    """
+    Tells whether one more request fits into the window that ends now.
 
-    :param limit: requests allowed in any window; 0 for no limit.
-    :param window: length of the window in seconds.
-    :raises ValueError: if the limit is negative or the window is not positive.
+    :param limit: requests allowed in any window; 0 for no limit
+    :param window: length of the window in seconds
+    :raises ValueError: if the limit is negative or the window is not positive
     """
 
     def __init__(self, limit: int, window: float) -> None:
@@ -23,17 +26,29 @@ class SlidingWindow:
         self._seen: deque[float] = deque()
 
     def used(self, now: float) -> int:
-        """Return how many counted requests lie in the window that ends at ``now``."""
+        """
+        Return how many counted requests lie in the window.
+
+        :param now: its end
+        """
         while self._seen and now - self._seen[0] >= self.window:
             self._seen.popleft()
         return len(self._seen)
 
     def wait(self, now: float) -> float:
-        """Return the seconds until there is room for a request: 0 if there is room at ``now``."""
+        """
+        Return the seconds until there is room for a request: 0 if there is room now.
+
+        :param now: end of the window
+        """
         if not self.limit or self.used(now) < self.limit:
             return 0.0
         return self._seen[0] + self.window - now
 
     def count(self, now: float) -> None:
-        """Count a request that was let in at ``now``."""
+        """
+        Count a request.
+
+        :param now: when it was let in
+        """
         self._seen.append(now)

@@ -1,5 +1,5 @@
 """
-A whole Airflow on this machine: API server, scheduler, DAG processor, triggerer, and what is added to them.
+An Airflow on this machine: API server, scheduler, DAG processor, triggerer, and what is added to them.
 
 ``make ui`` shows it to people, the system tests close purchases in it.
 
@@ -15,6 +15,13 @@ Nothing of it is left after the ``with`` block. Another executor or database is 
 
     workers = {f"worker-{n}": Part(["celery", "worker"], {"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": …}) for n in "12"}
     Deployment(environ={"AIRFLOW__CORE__EXECUTOR": "CeleryExecutor", …}, parts={**PARTS, **workers})
+
+One that is not whole has a home and a database, and runs commands. ``make demo`` and the benchmarks do with that:
+
+.. code-block:: python
+
+    with Deployment(whole=False) as airflow:
+        airflow.run("dags", "test", "lucca_close_validated_purchases")
 """
 
 from __future__ import annotations
@@ -29,6 +36,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -41,7 +49,7 @@ import psutil
 import requests
 from cryptography.fernet import Fernet
 
-from demo.api import HTTP, Api, wait_until
+from local_airflow.api import HTTP, Api, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 USER, PASSWORD = "admin", secrets.token_urlsafe(9)
@@ -76,6 +84,7 @@ class Deployment:
     :param parts: what is started, by name and in this order
     :param dags: folders with DAGs
     :param folder: where ``home`` is made, if not where temporary files are
+    :param whole: start all parts; otherwise only what :meth:`start` and :meth:`run` are told to
     :param others: who else may log in, with :data:`PASSWORD` too: name to role
     :ivar home: ``AIRFLOW_HOME``. The parts log into its folder ``parts``, the tasks into ``logs``
     :ivar url: address of the UI and the REST API, where :data:`USER` logs in with :data:`PASSWORD`
@@ -93,12 +102,14 @@ class Deployment:
         parts: Mapping[str, Part] = PARTS,
         dags: Iterable[Path] = (ROOT / "dags",),
         folder: Path | None = None,
+        whole: bool = True,
         others: Mapping[str, str] | None = None,
     ) -> None:
         self._overrides = dict(environ or {})
         self._parts = parts
         self._dags = list(dags)
         self._folder = folder
+        self._whole = whole
         self._users = {USER: "admin", **(others or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._sessions: set[int] = set()
@@ -110,11 +121,12 @@ class Deployment:
         try:
             self._set_up()
             Deployment.running.append(self)
-            self._migrate()
-            for name in self._parts:
-                self.start(name)
-            self.wait_until_healthy()
-            self.wait_for_dags()
+            self.run("db", "migrate")
+            if self._whole:
+                for name in self._parts:
+                    self.start(name)
+                self.wait_until_healthy()
+                self.wait_for_dags()
         except BaseException:
             self._end()
             raise
@@ -129,19 +141,28 @@ class Deployment:
 
     def start(self, name: str) -> None:
         """Start a part; it is not waited for."""
-        part = self._parts[name]
-        with self._log(name).open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *part.arguments],
-                env={**self.environ, **part.environ},
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # All that it starts stays in its session, where it is found again even when its parent is gone.
-                start_new_session=True,
-            )
-        self._sessions.add(self._processes[name].pid)
+        self._start(name, self._parts[name])
+
+    def run(self, *arguments: str, may_fail: bool = False, meanwhile: Callable[[], object] | None = None) -> int:
+        """
+        Run a command of Airflow's to its end, and return its exit status. Its log is named ``db-migrate`` by two words.
+
+        :param arguments: what ``airflow`` is called with
+        :param may_fail: raise no error if it fails
+        :param meanwhile: called again and again while it runs
+        :raises RuntimeError: if it fails, with the end of its log
+        """
+        name = "-".join(arguments[:2])
+        process = self._start(name, Part(arguments))
+        while meanwhile and process.poll() is None:
+            meanwhile()
+            time.sleep(0.2)
+        status = process.wait()
+        del self._processes[name]
+        if status and not may_fail:
+            end = self.log(name).read_text(errors="replace")[-4000:]
+            raise RuntimeError(f"airflow {' '.join(arguments)} failed:\n{end}")
+        return status
 
     def stop(self, name: str, *, seconds: float = 30) -> None:
         """End a part in order, and wait for it."""
@@ -183,6 +204,10 @@ class Deployment:
         """Return the name of the part that started a process."""
         session = os.getsid(process.pid)
         return next(name for name, part in self._processes.items() if part.pid == session)
+
+    def log(self, name: str) -> Path:
+        """Return the file that a part or a command logs to."""
+        return self.home / "parts" / f"{name}.log"
 
     def log_ends(self, *, characters: int = 6000, tasks: int = 4) -> dict[str, str]:
         """Return the ends of the logs of all parts, and of those that tasks wrote last."""
@@ -242,24 +267,26 @@ class Deployment:
             **self._overrides,
         }
 
-    def _migrate(self) -> None:
-        with self._log("db-migrate").open("ab") as log:
-            done = subprocess.run(
-                [sys.executable, "-m", "airflow", "db", "migrate"],
-                env=self.environ,
+    def _start(self, name: str, part: Part) -> subprocess.Popen[bytes]:
+        with self.log(name).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *part.arguments],
+                env={**self.environ, **part.environ},
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                check=False,
+                # All that it starts stays in its session, where it is found again even when its parent is gone.
+                start_new_session=True,
             )
-        if done.returncode:
-            raise RuntimeError(f"airflow db migrate failed:\n{self._log('db-migrate').read_text()[-4000:]}")
+        self._processes[name] = process
+        self._sessions.add(process.pid)
+        return process
 
     def _is_healthy(self) -> bool:
         for name, process in self._processes.items():
             if process.poll() is not None:
-                raise RuntimeError(f"{name} has ended:\n{self._log(name).read_text(errors='replace')[-4000:]}")
+                raise RuntimeError(f"{name} has ended:\n{self.log(name).read_text(errors='replace')[-4000:]}")
         try:
             health = HTTP.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
         except requests.RequestException:
@@ -275,9 +302,6 @@ class Deployment:
         if self in Deployment.running:
             Deployment.running.remove(self)
         atexit.unregister(self._end)
-
-    def _log(self, name: str) -> Path:
-        return self.home / "parts" / f"{name}.log"
 
     def _kill(self, which: Callable[[psutil.Process], bool]) -> None:
         # Again and again, for one that is killed may just have started another.

@@ -1,0 +1,132 @@
+"""
+The environments of Airflow's lines, each with a Python that fits, and the tests in them. ``make`` calls it.
+
+A session is named for its line, ``3.1``, or for its line and a Python, ``3.1-py3.13``; ``nox --list`` shows all. What
+follows ``--`` is handed to pytest.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import nox
+from python_discovery import get_interpreter
+
+PYTHONS = {
+    "2.11": ("3.10", "3.12"),
+    "3.0": ("3.10", "3.12"),
+    "3.1": ("3.10", "3.13"),
+    "3.2": ("3.10", "3.14"),
+    "3.3": ("3.10", "3.14"),
+    "3.4": ("3.11", "3.14"),
+    "lowest": ("3.10", "3.12"),
+    "newest": ("3.10", "3.14"),
+}
+"""The lines of Airflow that are tested, each with the oldest and the newest Python that it runs on."""
+
+TESTED = ("3.3", "2.11")
+"""What ``make test`` runs on: between them they cover every line of code."""
+
+QUICK = ("3.0", "3.1", "3.2", "3.4")
+"""What ``make test-quick`` runs on."""
+
+nox.options.envdir = ".venv"
+nox.options.default_venv_backend = "venv"
+
+# Pythons of pyenv count even where its user has not made them global.
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+if PYENV.is_dir():
+    os.environ.setdefault("PYENV_VERSION", ":".join(sorted(each.name for each in PYENV.iterdir())))
+
+
+def pins_of(line: str) -> Path | None:
+    """Return the file with a line's pins; the newest versions are resolved anew each time."""
+    files = (Path("requirements", name) for name in (f"airflow-{line}.txt", f"{line}.txt"))
+    return next((file for file in files if file.exists()), None)
+
+
+def state_of(line: str) -> str:
+    """Return what an environment of a line is made from, in a form that can be compared."""
+    pins = pins_of(line)
+    texts = [file.read_bytes() for file in (pins, Path("setup.cfg")) if file]
+    return hashlib.sha256(b"".join(texts)).hexdigest() if pins else ""
+
+
+def is_current(environment: Path, line: str) -> bool:
+    """Return whether an environment is complete, and made from what there is today."""
+    state = environment / "made-from"
+    return state.exists() and state.read_text() == state_of(line) != ""
+
+
+def install(session: nox.Session, line: str) -> None:
+    """Install a line's pins, and this package without what it needs, which the pins hold."""
+    environment = Path(session.virtualenv.location)
+    if is_current(environment, line):
+        return
+    pins = pins_of(line)
+    if pins:
+        session.install("--no-deps", "--requirement", str(pins))
+        session.install("--no-deps", "--no-build-isolation", "--editable", ".")
+    else:
+        session.install("--editable", ".[dev]")
+    (environment / "made-from").write_text(state_of(line))
+
+
+def add(name: str, line: str, python: str, tags: list[str]) -> None:
+    """Add a session that runs unit and integration tests."""
+    # As nox names the folder of an environment.
+    environment = Path(".venv", re.sub(r"\W+", "-", name))
+
+    @nox.session(name=name, python=python, tags=tags, reuse_venv=is_current(environment, line), allow_parallel=True)
+    def test(session: nox.Session) -> None:
+        install(session, line)
+        # Much of a run is waiting for processes and windows, so each has two workers. Tests of a file share set-ups.
+        session.run(
+            *("python", "-m", "pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"),
+            *(f"--basetemp=.airflow/tests-{name}", "--cov", "--cov-report=", *session.posargs),
+            env={"COVERAGE_FILE": f".coverage.{name}", "PYENV_VERSION": None},
+        )
+
+
+@functools.cache
+def is_here(python: str) -> bool:
+    """Return whether this machine has a Python."""
+    return get_interpreter(python) is not None
+
+
+def ends_of(line: str) -> set[str]:
+    """Return the oldest and the newest Python of a line, and those that stand in for them on this machine."""
+    pythons = pythons_of(line)
+    here = [python for python in pythons if is_here(python)]
+    oldest, newest = {pythons[0], *here[:1]}, {pythons[-1], *here[-1:]}
+    # The lowest versions are of interest with the oldest Python, the newest with the newest.
+    return {"lowest": oldest, "newest": newest}.get(line, oldest | newest)
+
+
+def pythons_of(line: str) -> list[str]:
+    """Return the Pythons that a line runs on, the oldest first."""
+    first, last = (int(python.removeprefix("3.")) for python in PYTHONS[line])
+    return [f"3.{minor}" for minor in range(first, last + 1)]
+
+
+Path(".airflow").mkdir(exist_ok=True)
+for _line, (_oldest, _newest) in PYTHONS.items():
+    _tags = [tag for tag, lines in {"test": TESTED, "quick": QUICK}.items() if _line in lines]
+    add(_line, _line, f">={_oldest},<={_newest}.99", _tags)
+    for _python in pythons_of(_line):
+        add(f"{_line}-py{_python}", _line, _python, ["matrix"] if _python in ends_of(_line) else [])
+
+
+@nox.session(python=False)
+def coverage(session: nox.Session) -> None:
+    """Print what the tests of ``make test`` did not reach; what only one line can run counts for all."""
+    for line in TESTED:
+        if not list(Path().glob(f".coverage.{line}*")):
+            session.skip(f"NOTHING WAS TESTED on Airflow {line}, so there is nothing to say about coverage.")
+    python = ".venv/3-3/bin/python"
+    session.run(python, "-m", "coverage", "combine", "--quiet", external=True)
+    session.run(python, "-m", "coverage", "report", "--fail-under=100", external=True)

@@ -1,0 +1,1 @@
+"""What ``make`` calls and is more than a line of it."""
