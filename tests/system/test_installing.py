@@ -140,24 +140,12 @@ def find_python() -> str:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"Python {PYTHON} is missing: {error}")
 
 
-def resolve(version: str, folder: Path, *more: object) -> Path:
+def resolve(version: str, folder: Path) -> Path:
     """Pin an Airflow alone, as of its release day."""
     wanted, pins = folder / "wanted.txt", folder / "pins.txt"
     wanted.write_text(f"apache-airflow=={version}\n")
-    day = f"{RELEASES[version]}T23:59:59Z"
-    uv(
-        "pip",
-        "compile",
-        "--quiet",
-        "--python",
-        find_python(),
-        "--exclude-newer",
-        day,
-        "--output-file",
-        pins,
-        wanted,
-        *more,
-    )
+    on_the_day = ["--exclude-newer", f"{RELEASES[version]}T23:59:59Z"]
+    uv("pip", "compile", "--quiet", "--python", find_python(), *on_the_day, "--output-file", pins, wanted)
     return pins
 
 
