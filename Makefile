@@ -26,13 +26,13 @@ unexport VIRTUAL_ENV COVERAGE_FILE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-help: ## Say what can be made
+help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s%s\n", $$1, $$2 }' Makefile
 
-demo: .venv/3.3/ready ## Close purchases of a Lucca tenant that runs on this machine, and show what became of them
+demo: .venv/3.3/ready ## Close purchases of a simulated Lucca tenant, and show the result for each
 	@exec .venv/3.3/bin/python -m demo.demo
 
-ui: .venv/3.3/ready ## Run a whole Airflow with the examples, and a Lucca tenant beside it, for looking around
+ui: .venv/3.3/ready ## Run a whole Airflow with the examples and a simulated Lucca tenant, to look around in
 	@exec .venv/3.3/bin/python -m demo.ui
 
 # --- environments ---------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python. On Debian 
 requirements: ## Renew the pinned versions (needs uv)
 	requirements/renew
 
-bench: .venv/3.3/ready ## Measure what the README claims about speed, and write docs/benchmarks.md (half an hour)
+bench: .venv/3.3/ready ## Measure speed and cost, and write docs/benchmarks.md (half an hour)
 	.venv/3.3/bin/python -m benchmarks
 
 # --- tests ----------------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 error_if_untested = $(if $(EVERY_LINE),$(if $(1),$(error $(call no_python,$(firstword $(1))))))
 say_untested = $(if $(1),echo "!!! NOT TESTED on Airflow $(1). $(call no_python,$(firstword $(1)))" >&2;)
 
-test: ## Lint, and run the unit and integration tests on each Airflow line that this machine has a Python for
+test: ## Lint, and run the unit and integration tests on Airflow 3.3 and 2.11, as far as this machine has a Python for them
 	$(call error_if_untested,$(UNTESTED))
 	@$(MAKE) --no-print-directory --jobs=2 $(TESTED:%=.venv/%/ready)
 	@rm -f .coverage .coverage.*
@@ -110,7 +110,7 @@ test: ## Lint, and run the unit and integration tests on each Airflow line that 
 QUICK_TESTS := tests/unit/test_imports.py tests/integration/test_versions.py \
 	tests/integration/test_providers_manager.py tests/integration/test_example_dags.py
 
-test-quick: ## Test imports, the connection form and the example DAGs on the Airflow lines that make test leaves out
+test-quick: ## Test imports, the connection form and the example DAGs on the Airflow versions that make test leaves out
 	$(call error_if_untested,$(UNTESTED_QUICK))
 	@failed=; \
 	$(MAKE) --no-print-directory --keep-going --jobs=2 $(SYNC) $(TESTED_QUICK:%=test-%) \
@@ -127,7 +127,7 @@ RUNS = $(eval RUNS := $(foreach line_,$(MATRIX),$(addprefix $(line_)-py,$(call \
 NOT_RUN = $(filter-out $(RUNS),$(foreach line_,$(MATRIX),$(addprefix $(line_)-py,$(call \
 	ends,$(line_),3.$(or $(FIRST_$(line_)),10) 3.$(LAST_$(line_))))))
 
-test-matrix: ## Run these tests on each Airflow line with its oldest and its newest Python, and on the lowest and newest versions
+test-matrix: ## Run these tests on each Airflow version with its oldest and newest Python, and on the lowest and newest packages
 	$(call error_if_untested,$(NOT_RUN))
 	@mkdir -p .airflow; rm -f .airflow/*.xml
 	@failed=; \
@@ -153,7 +153,7 @@ test-%: .venv/%/ready FORCE
 		--junitxml=.airflow/$*.xml --cov --cov-report= $(PYTEST_ARGS)
 
 SEEDS := 0-19999
-simulate: .venv/3.3/ready ## Run seeded schedules of many tasks on one tenant, and check what must hold in each (SEEDS=0-999, or one of them)
+simulate: .venv/3.3/ready ## Simulate many tasks on one tenant, from seeds, and check the guarantees in each run (SEEDS=0-999, or one of them)
 	.venv/3.3/bin/python -m pytest tests/simulation -q
 	.venv/3.3/bin/python -m tests.simulation $(SEEDS)
 
@@ -165,11 +165,11 @@ test-system-3.4: .venv/3.4/ready
 	@exec .venv/3.4/bin/python -m pytest tests/system/test_task_state_store.py tests/system/test_loops.py $(PYTEST_ARGS)
 
 # Whatever the docs show is taken by the tests of the same name.
-screenshots: .venv/3.3/ready ## Take the pictures in docs/images anew (needs Chromium)
+screenshots: .venv/3.3/ready ## Take the screenshots in docs/images again (needs Chromium)
 	CI=true .venv/3.3/bin/python -m pytest tests/system/test_browser.py
 	cd docs/images && for picture in *.png; do cp "../../.airflow/screenshots/$$picture" . || exit 1; done
 
-debian-packages: ## Install the Debian packages that some system tests need, where they are missing (as root)
+debian-packages: ## Install the Debian packages that some system tests need, if they are missing (as root)
 	@requirements/debian
 
 # What only one line can run counts for both.
@@ -184,7 +184,7 @@ coverage: .venv/3.3/ready
 	@touch $@
 
 # Strict: a package that no service knows anything about is an error, not a package without vulnerabilities.
-audit: .venv/3.3/quality ## Search the code, and what is pinned, for known weaknesses
+audit: .venv/3.3/quality ## Search the code and the pinned packages for known vulnerabilities
 	@failed=0; set -x; \
 	.venv/3.3/bin/python -m bandit --quiet --configfile pyproject.toml --recursive lucca_provider || failed=1; \
 	for pins in requirements/airflow-*.txt requirements/quality.txt; do \
@@ -193,10 +193,10 @@ audit: .venv/3.3/quality ## Search the code, and what is pinned, for known weakn
 	done; \
 	{ set +x; } 2>/dev/null; exit $$failed
 
-mutation: .venv/3.3/quality ## Change the domain and the hook in thousands of ways, and print the share that the tests notice (an hour)
+mutation: .venv/3.3/quality ## Mutation testing: the share of thousands of code changes that the tests notice (an hour)
 	.venv/3.3/bin/python -m mutmut run --max-children 2 $(if $(MUTANTS),'$(MUTANTS)')
 	.venv/3.3/bin/python -m tests.mutation
 
-clean: ## Remove whatever was made
+clean: ## Remove everything that these commands made
 	rm -rf .venv .airflow mutants build dist *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -111,7 +111,7 @@ class Driver:
                     return step.burst
                 leaving = True
             else:
-                if step.until is not None:
+                if step.until is not None and not self._in_flight:
                     self._run.waiting(now, step.until)
                 self._clock.wait(self._calls, None if step.until is None else max(0.0, step.until - now))
                 self._record()
