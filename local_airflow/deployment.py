@@ -177,6 +177,9 @@ class Deployment:
     def wait_until_healthy(self, *, seconds: float = 180) -> None:
         """Wait until the API server answers, and knows all other parts to be alive."""
         wait_until(self._is_healthy, "an Airflow that is healthy", seconds=seconds)
+        # What tasks talk to is made at its first request. On a busy machine that takes half a minute, in which the API
+        # server answers nobody.
+        HTTP.get(f"{self.url}/execution/health", timeout=seconds)
 
     def wait_for_dags(self, *, seconds: float = 120) -> None:
         """Wait until every DAG file is read, and see that none of them is broken."""

@@ -37,9 +37,13 @@ def retry(dag: Any) -> None:
             from airflow.serialization.serialized_objects import create_scheduler_operator
 
             ti.task = create_scheduler_operator(ti.task)
-        if AIRFLOW >= (3, 0):
-            ti.prepare_db_for_next_try(session)
-        ti.try_number += 1
+        if AIRFLOW >= (3, 4):
+            # The next try is a row of its own.
+            ti = ti.prepare_db_for_next_try(session)
+        else:
+            if AIRFLOW >= (3, 0):
+                ti.prepare_db_for_next_try(session)
+            ti.try_number += 1
         ti.state = "scheduled"
         ti.next_method = None
         ti.next_kwargs = None
