@@ -29,10 +29,8 @@ from lucca_provider.operators.reports import ReportClosingsOperator
 
 try:
     from airflow.sdk import ObjectStoragePath, dag, task
-    from airflow.sdk.exceptions import AirflowFailException
 except ImportError:  # Airflow 2.11
     from airflow.decorators import dag, task
-    from airflow.exceptions import AirflowFailException
     from airflow.io.path import ObjectStoragePath
 
 
@@ -71,7 +69,7 @@ def lucca_close_checked_purchases() -> None:
         for row in csv.DictReader(ObjectStoragePath(candidates).read_text().splitlines()):
             number = row["purchase_id"].strip()
             if not number.isdecimal():
-                raise AirflowFailException(f"{number!r} is not the id of a purchase. Nothing is closed.")
+                raise ValueError(f"{number!r} is not the id of a purchase. Nothing is closed.")
             if number in good or number in bad:
                 bad[number] = "it is named twice"
             elif problem := find_problem(row):

@@ -29,8 +29,8 @@ try:
 except Exception:  # noqa: BLE001 (before Airflow 3.1 it is an error of Airflow's own)
     ApprovalOperator = None
 
-# Who may approve, such as [{"id": "anna", "name": "Anna Keller"}]; empty for all who may answer. An id is the user's name
-# with SimpleAuthManager, the user's number in the database with FAB; a wrong one locks everybody out.
+# Who may approve, such as [{"id": "anna", "name": "Anna Keller"}]; empty for all who may answer. An id is the user's
+# name with SimpleAuthManager, the user's number in the database with FAB; a wrong one locks everybody out.
 ASKED = {"assigned_users": [], "notifiers": [], "response_timeout": timedelta(days=3)}
 
 with DAG(
