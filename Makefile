@@ -11,13 +11,13 @@ unexport VIRTUAL_ENV COVERAGE_FILE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
-help: ## Say what can be made
+help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s%s\n", $$1, $$2 }' Makefile
 
-demo: .venv/3-3/ready ## Close purchases of a Lucca tenant that runs on this machine, and show what became of them
+demo: .venv/3-3/ready ## Close purchases of a simulated Lucca tenant, and show the result for each
 	@exec .venv/3-3/bin/python -m demo.demo
 
-ui: .venv/3-3/ready ## Run a whole Airflow with the examples, and a Lucca tenant beside it, for looking around
+ui: .venv/3-3/ready ## Run a whole Airflow with the examples and a simulated Lucca tenant, to look around in
 	@exec .venv/3-3/bin/python -m demo.ui
 
 # --- environments ---------------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ NOX = .venv/nox/bin/nox --$(if $(EVERY_LINE),,no-)error-on-missing-interpreters
 requirements: ## Renew the pinned versions (needs uv)
 	requirements/renew
 
-bench: .venv/3-3/ready ## Measure what the README claims about speed, and write docs/benchmarks.md (half an hour)
+bench: .venv/3-3/ready ## Measure speed and cost, and write docs/benchmarks.md (half an hour)
 	.venv/3-3/bin/python -m benchmarks
 
 # --- tests ----------------------------------------------------------------------------------------------------------
@@ -66,10 +66,10 @@ test: .venv/3-3/ready ## Lint, and run the unit and integration tests on Airflow
 QUICK_TESTS := tests/unit/test_imports.py tests/integration/test_versions.py \
 	tests/integration/test_providers_manager.py tests/integration/test_example_dags.py
 
-test-quick: .venv/nox/ready ## Test imports, the connection form and the example DAGs on the Airflow lines that make test leaves out
+test-quick: .venv/nox/ready ## Test imports, the connection form and the example DAGs on the Airflow versions that make test leaves out
 	@$(NOX) --parallel 2 --tags quick -- --no-cov $(QUICK_TESTS)
 
-test-matrix: .venv/nox/ready ## Run these tests on each Airflow line with its oldest and its newest Python, and on the lowest and newest versions
+test-matrix: .venv/nox/ready ## Run these tests on each Airflow version with its oldest and newest Python, and on the lowest and newest packages
 	@$(NOX) --parallel 2 --tags matrix -- --no-cov $(PYTEST_ARGS)
 
 lint: .venv/3-3/ready ## Check style and types
@@ -83,7 +83,7 @@ test-%: .venv/nox/ready FORCE
 	@$(NOX) --session $* -- $(PYTEST_ARGS)
 
 SEEDS := 0-19999
-simulate: .venv/3-3/ready ## Run seeded schedules of many tasks on one tenant, and check what must hold in each (SEEDS=0-999, or one of them)
+simulate: .venv/3-3/ready ## Simulate many tasks on one tenant, from seeds, and check the guarantees in each run (SEEDS=0-999, or one of them)
 	.venv/3-3/bin/python -m pytest tests/simulation -q
 	.venv/3-3/bin/python -m tests.simulation $(SEEDS)
 
@@ -96,11 +96,11 @@ test-system-3.4: .venv/nox/ready
 	@exec .venv/3-4/bin/python -m pytest tests/system/test_task_state_store.py tests/system/test_loops.py $(PYTEST_ARGS)
 
 # Whatever the docs show is taken by the tests of the same name.
-screenshots: .venv/3-3/ready ## Take the pictures in docs/images anew (needs Chromium)
+screenshots: .venv/3-3/ready ## Take the screenshots in docs/images again (needs Chromium)
 	CI=true .venv/3-3/bin/python -m pytest tests/system/test_browser.py
 	cd docs/images && for picture in *.png; do cp "../../.airflow/screenshots/$$picture" . || exit 1; done
 
-debian-packages: ## Install the Debian packages that some system tests need, where they are missing (as root)
+debian-packages: ## Install the Debian packages that some system tests need, if they are missing (as root)
 	@requirements/debian
 
 # --- quality, not part of `make test` ---------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ debian-packages: ## Install the Debian packages that some system tests need, whe
 	@touch $@
 
 # Strict: a package that no service knows anything about is an error, not a package without vulnerabilities.
-audit: .venv/3-3/quality ## Search the code, and what is pinned, for known weaknesses
+audit: .venv/3-3/quality ## Search the code and the pinned packages for known vulnerabilities
 	@failed=0; set -x; \
 	.venv/3-3/bin/python -m bandit --quiet --configfile pyproject.toml --recursive lucca_provider || failed=1; \
 	for pins in requirements/airflow-*.txt requirements/quality.txt; do \
@@ -119,7 +119,7 @@ audit: .venv/3-3/quality ## Search the code, and what is pinned, for known weakn
 	done; \
 	{ set +x; } 2>/dev/null; exit $$failed
 
-mutation: .venv/3-3/quality ## Change the domain and the hook in thousands of ways, and print the share that the tests notice (an hour)
+mutation: .venv/3-3/quality ## Mutation testing: the share of thousands of code changes that the tests notice (an hour)
 	.venv/3-3/bin/python -m mutmut run --max-children 2 $(if $(MUTANTS),'$(MUTANTS)')
 	.venv/3-3/bin/python -m tests.mutation
 
@@ -129,6 +129,6 @@ dist: .venv/release/ready ## Build wheel, sdist, bill of materials and digests o
 docs: .venv/docs/ready ## Build the documentation as a site into site/; a warning is an error
 	@NO_MKDOCS_2_WARNING=1 exec .venv/docs/bin/python -m mkdocs build --strict
 
-clean: ## Remove whatever was made
+clean: ## Remove everything that these commands made
 	rm -rf .venv .airflow mutants build dist site *.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

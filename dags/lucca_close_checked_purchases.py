@@ -1,5 +1,5 @@
 """
-### Check purchases in Python, close the good ones in Lucca, and report whatever happened
+### Check purchases in Python, close the good ones in Lucca, and always report
 
 A CSV file, on any storage that Airflow reads, names the purchases with the columns `purchase_id`, `ordered` and
 `invoiced`. Plain Python tells good from bad. The good ones are closed. The last task always runs, and its report names
@@ -10,7 +10,7 @@ every purchase: closed, stopped by the check, refused by Lucca, or unresolved.
 | variable `lucca_candidates` | where the file is: `s3://finance/candidates.csv`, `file:///data/candidates.csv` … |
 | connection `lucca_default` | the Lucca tenant |
 
-The report is a teardown: it runs also when the closing has failed, and the run is red nevertheless.
+The report is a teardown: it also runs when the closing has failed, and the run is still marked as failed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def find_problem(row: dict[str, str]) -> str | None:
 @dag(
     dag_id="lucca_close_checked_purchases",
     doc_md=__doc__,
-    schedule="0 6 1 * *",
+    schedule=None,  # with a schedule, a run starts as soon as the DAG is unpaused
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,

@@ -1,16 +1,16 @@
 """
-### Close for several tenants, each under its own limit
+### Close for several tenants, each within its own rate limit
 
-One Lucca connection for each company of the group. For each of them, side by side: list the ongoing purchases, check
-them, and close those that can be closed. A tenant that fails does not hold up the others.
+One Lucca connection for each company of the group. For each of them, at the same time: list the ongoing purchases,
+check them, and close those that can be closed. A tenant that fails does not hold up the others.
 
 | Needs | |
 |---|---|
 | parameter `connections` | the ids of the Lucca connections; change its default to yours |
-| a running triggerer | the closings wait there while a tenant's limit is used up |
+| a running triggerer | the closings wait there while a tenant's rate limit is used up |
 
-Lucca counts requests by tenant, so the tenants do not slow each other down. Two connections that lead to the same
-tenant would share its limit without knowing of each other.
+Lucca counts requests by tenant, so tenants do not slow each other down. Two connections to the same tenant would share
+its rate limit without knowing of each other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ except ImportError:  # Airflow 2.11
 with DAG(
     dag_id="lucca_close_many_tenants",
     doc_md=__doc__,
-    schedule="0 6 1 * *",
+    schedule=None,  # with a schedule, a run starts as soon as the DAG is unpaused
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,

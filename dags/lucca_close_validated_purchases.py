@@ -38,7 +38,7 @@ DATABASE = "lucca_validation"
 with DAG(
     dag_id="lucca_close_validated_purchases",
     doc_md=__doc__,
-    schedule="0 6 1 * *",
+    schedule=None,  # with a schedule, a run starts as soon as the DAG is unpaused
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,

@@ -71,7 +71,7 @@ def find_difference(purchase: dict[str, Any], invoices: list[list[Any]]) -> str 
 with DAG(
     dag_id="lucca_close_warehouse_matches",
     doc_md=__doc__,
-    schedule="0 6 1 * *",
+    schedule=None,  # with a schedule, a run starts as soon as the DAG is unpaused
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,

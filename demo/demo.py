@@ -31,7 +31,7 @@ BLOCKED = (
 SHARES = {"closable": 0.80, "closed": 0.08, "Denied": 0.04, "Created": 0.04, "Cancelled": 0.04}
 RESULTS = {
     "closed": "Closed",
-    "already_closed": "Closed already before",
+    "already_closed": "Already closed before",
     "rejected": "Refused by Lucca",
     "stopped": "Stopped by the check in SQL, not sent to Lucca",
     "unresolved": "Unresolved",
@@ -56,7 +56,7 @@ def main() -> int:
             print(f"\nThe demo failed: {error}", file=sys.stderr)
             return 1
     if report["rejected"]:
-        print("\nAirflow shows this run as failed, because Lucca refused purchases. Nothing else was held up by them.")
+        print("\nAirflow shows this run as failed, because Lucca refused purchases. The others were not affected.")
     print(f"\nThe whole log is in {LOG.relative_to(ROOT)}, the DAG in dags/{DAG_ID}.py.")
     return 1 if report["unresolved"] else 0
 

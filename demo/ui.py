@@ -40,7 +40,7 @@ def main() -> int:
             print(f"the Lucca tenant at  {lucca.url}")
             print(f"Log in to Airflow as {USER} with the password {PASSWORD}")
             print("\nTrigger any of the seven DAGs. Where one asks for ids, take them from the page of the tenant.")
-            say("Ctrl-C ends both, and forgets everything.")
+            say("Ctrl-C ends both and discards everything.")
             while True:
                 time.sleep(1)
                 if not lucca.closable_ids:

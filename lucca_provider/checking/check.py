@@ -96,7 +96,7 @@ def check_purchases(
     purchase_ids: Collection[int], source: Source, rules: Rules, *, documents_since: str | None = None
 ) -> Check:
     """
-    Say of each purchase what a closing would do. Nothing is changed.
+    Find out for each purchase what a closing would do. Nothing is changed.
 
     :param purchase_ids: which purchases, without duplicates
     :param source: where to read

@@ -68,7 +68,7 @@ class Finding:
 
 def needs_documents(purchase: Mapping[str, Any], rules: Rules) -> bool:
     """
-    Say whether the state of a purchase leaves it open whether it can be closed.
+    Return whether the state of a purchase leaves it open whether it can be closed.
 
     :param purchase: as Lucca answers it
     :param rules: which states count for what

@@ -116,7 +116,7 @@ class Driver:
 
     def _rest(self, pause: Pause, now: float) -> None:
         """Wait for the end of a pause, or for an answer before it, and record that."""
-        if pause.until is not None:
+        if pause.until is not None and not self._in_flight:
             self._run.waiting(now, pause.until)
         self._clock.wait(self._calls, None if pause.until is None else max(0.0, pause.until - now))
         self._record()

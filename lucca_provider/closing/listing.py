@@ -43,7 +43,7 @@ class Listing:
 
     def is_worth_reading(self, missing: int) -> bool:
         """
-        Say whether the next page is worth a request.
+        Return whether the next page is worth a request.
 
         :param missing: purchases that are still unread
         """

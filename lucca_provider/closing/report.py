@@ -169,15 +169,19 @@ def say_problems(report: Report) -> tuple[str, list[str]]:
 
 
 def _say_unresolved(unresolved: Sequence[Unresolved]) -> str:
-    """Say whether anything was sent, and why not if one reason holds for all."""
+    """Return whether anything was sent, and why not if one reason holds for all."""
     reasons = {one["reason"] for one in unresolved}
     if not all(reason.startswith(NOT_REACHED) for reason in reasons):
-        return f"{'is' if len(unresolved) == 1 else 'are'} unresolved: nobody knows whether they are closed."
+        return (
+            "is unresolved: it may be closed or not."
+            if len(unresolved) == 1
+            else ("are unresolved: they may be closed or not.")
+        )
     words = f"{_was(len(unresolved))} not closed"
     if len(reasons) > 1:
         return f"{words}."
     (reason,) = reasons
-    return f"{words}: {reason.removeprefix(NOT_REACHED)}{'' if reason.endswith(('.', ')')) else '.'}"
+    return f"{words}: {reason.removeprefix(NOT_REACHED)}{'' if reason.endswith('.') else '.'}"
 
 
 def _without_reason(words: str, summary: Sequence[str]) -> str:

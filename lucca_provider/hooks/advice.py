@@ -20,16 +20,16 @@ def advise(error: LuccaError) -> str:
 
     :param error: what that call raised
     """
-    if (isinstance(error, LuccaRefusedError) and error.web_page) or isinstance(
-        error, (LuccaNotFoundError, LuccaUnclearError)
-    ):
+    if (isinstance(error, LuccaRefusedError) and error.web_page) or isinstance(error, LuccaNotFoundError):
         return (
-            f"Lucca Invoices does not answer there. Check that {field_label('host')} is your tenant, such as "
-            f"acme.ilucca.net, and that it has the Invoices module. {error}"
+            f"Lucca Invoices does not answer there ({error.status}). Check that {field_label('host')} is your tenant, "
+            "such as acme.ilucca.net, and that it has the Invoices module."
         )
     if isinstance(error, LuccaForbiddenError):
         return (
-            "The API key is valid, but its role has no right on Lucca Invoices. Give the role the rights to view "
-            f"purchases and to manage invoices and payments of approved purchases. {error}"
+            "The API key is valid, but its role has no right on Lucca Invoices (403). Give the role the rights to view "
+            "purchases and to manage invoices and payments of approved purchases."
         )
+    if isinstance(error, LuccaUnclearError):
+        return f"Lucca Invoices does not answer there. Check {field_label('host')}. {error}"
     return str(error)

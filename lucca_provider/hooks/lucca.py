@@ -183,10 +183,10 @@ class LuccaHook(BaseHook):
         """
         Read all purchases: ``GET /cleemy-procurement/api/purchases``, up to 1000 with each request.
 
-        Lazily: a page is read once its first purchase is asked for, as soon as the limit allows.
+        A page is read when its first purchase is needed, as soon as the rate limit allows.
 
-        :param query: query parameters to send along. Which filters this list has is not documented, so whatever
-            matters has to be filtered again by who reads it
+        :param query: query parameters to send. Which filters this list has is not documented, so whatever
+            matters has to be filtered again by the caller
         :return: Lucca's JSON objects, each with an integer ``id``
         :raises ValueError: for parameters that cannot be used; nothing was sent
         :raises LuccaError: as :mod:`lucca_provider.exceptions` says; also if the list cannot be read as a whole
@@ -197,7 +197,7 @@ class LuccaHook(BaseHook):
         """
         Read all purchases as :meth:`list_purchases`, by pages, each of which may tell how many there are in all.
 
-        :param query: query parameters to send along
+        :param query: query parameters to send
         :raises ValueError: for parameters that cannot be used; nothing was sent
         :raises LuccaError: as :meth:`list_purchases`
         """
@@ -209,10 +209,10 @@ class LuccaHook(BaseHook):
         """
         Read invoices and credit notes: ``GET /cleemy-procurement/api/booked-documents``, up to 1000 with each request.
 
-        Lazily: a page is read once its first document is asked for, as soon as the limit allows.
+        A page is read when its first document is needed, as soon as the rate limit allows.
 
         :param created_since: only those that were created on this day or later, a date or ``YYYY-MM-DD``
-        :param query: query parameters to send along. Lucca documents ``invoice.conformityStates`` and
+        :param query: query parameters to send. Lucca documents ``invoice.conformityStates`` and
             ``creditNote.conformityStates``; a filter by purchase is not documented
         :return: Lucca's JSON objects, each with an integer ``id``
         :raises ValueError: for arguments that cannot be used; nothing was sent
@@ -227,7 +227,7 @@ class LuccaHook(BaseHook):
         Read documents as :meth:`list_booked_documents`, by pages, each of which may tell how many there are in all.
 
         :param created_since: only those that were created on this day or later, a date or ``YYYY-MM-DD``
-        :param query: query parameters to send along
+        :param query: query parameters to send
         :raises ValueError: for arguments that cannot be used; nothing was sent
         :raises LuccaError: as :meth:`list_booked_documents`
         """

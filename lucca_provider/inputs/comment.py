@@ -50,8 +50,8 @@ def _is_nothing(value: object) -> bool:
 def _refuse_unsendable(text: str, name: str) -> None:
     if "{{" in text or "{%" in text:
         raise InvalidInputError(
-            f"{name}: {shown(text)} still holds a template. Airflow renders a template once, and none in what another "
-            "task returned."
+            f"{name}: {shown(text)} still contains a template. Airflow does not render templates in what another task "
+            "returned; render it there."
         )
     try:
         text.encode()

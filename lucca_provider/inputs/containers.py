@@ -55,7 +55,7 @@ def why_refused(value: object) -> str | None:
         return f"the class {value.__name__}. {_LIST_OF_IDS}"
     if _is_from(kind, _TABLE_LIBRARIES) or any(hasattr(kind, method) for method in _TABLE_PROTOCOLS):
         return (
-            f"a {kind.__module__.partition('.')[0]} {kind.__name__}, which has labels beside its values. "
+            f"a {kind.__module__.partition('.')[0]} {kind.__name__}, which has labels besides its values. "
             f"{_LIST_OF_IDS}: frame['id'].to_list() of pandas and polars, table['id'].to_pylist() of pyarrow"
         )
     if _is_from(kind, frozenset({"jinja2"})):

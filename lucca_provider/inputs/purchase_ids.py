@@ -89,12 +89,12 @@ def _purchase_id(item: object) -> int:
 def _only_column(values: list[object], names: list[object] | None, row: object) -> object:
     if len(values) != 1:
         raise InvalidInputError(
-            f"a row of {len(values)} columns; select the id alone, or, if these are lists of ids, "
-            "join them in a task before"
+            f"a row of {len(values)} columns; select only the id or, if these are lists of ids, "
+            "join them in a task first"
         )
     if isinstance(row, Counter) or (names is not None and not _is_column_name(names[0])):
         raise InvalidInputError(
-            f"{shown(row)} leads from one value to another; only a column with a name that is no number holds an id"
+            f"{shown(row)} maps one value to another; give the column a name that is not a number, such as id"
         )
     return values[0]
 

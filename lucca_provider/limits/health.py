@@ -182,7 +182,7 @@ class Access:
 
     def is_undecided(self, answer: object) -> bool:
         """
-        Say whether an answer may come from a wrong host.
+        Return whether an answer may come from a wrong host.
 
         :param answer: a value, or an error
         """

@@ -19,16 +19,15 @@ __all__ = ["CheckPurchasesOperator"]
 
 class CheckPurchasesOperator(BaseOperator):
     """
-    Say of each purchase what a closing would do. Nothing is closed: this is also the dry run.
+    Find out for each purchase what a closing would do. Nothing is closed, so this is also the dry run.
 
     A purchase can be closed once all its invoices are approved and paid, or cancelled. The purchases and all booked
-    documents are read, by pages of up to 1000 where that takes fewer requests than to ask for each purchase.
+    documents are read, in pages of up to 1000 if that takes fewer requests than asking for each purchase.
 
     The task returns ``{"closable": [id, …], "already_closed": [id, …], "blocked": [{"id", "reasons": [text, …]}, …],
-    "unknown": [{"id", "reason"}, …], "left_out": [{"id", "reason"}, …]}``, and pushes it also when it fails. Every
-    purchase that was asked for is in it once. Each of the five is an XCom of its own too, so that
-    ``check.output["closable"]`` can be closed. What is not clearly ready is never ``closable``. An empty list skips the
-    task.
+    "unknown": [{"id", "reason"}, …], "left_out": [{"id", "reason"}, …]}``, and pushes it also when it fails. It
+    names every purchase once. Each of the five lists is also an XCom of its own, so that ``check.output["closable"]``
+    can be passed on to a closing. What is not clearly ready is never ``closable``. An empty list skips the task.
 
     Three more XComs come from the same reading: ``table``, what was found as Markdown; ``approval``, the text that a
     person approves, with the table in it unless it would be too long; and ``snapshot``, amounts, states and documents

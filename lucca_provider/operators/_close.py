@@ -20,21 +20,22 @@ __all__ = ["ClosePurchaseOperator"]
 
 class ClosePurchaseOperator(BaseOperator):
     """
-    Close purchases in Lucca Invoices, each exactly once, as fast as the tenant's rate limit allows.
+    Close purchases in Lucca Invoices, each exactly once, within the tenant's rate limit.
 
-    All ids are checked before the first request. Nothing is posted without a look at the purchase's state first, in
-    this try: what is closed already is left alone, whoever closed it. A purchase that Lucca refuses does not stop the
-    others. A closing whose answer was lost is never repeated blindly: the state is read again first.
+    **A closing cannot be undone.** All ids are checked before the first request. Before each closing this try reads the
+    purchase's state; a purchase that is already closed is left alone, whoever closed it. A purchase that Lucca refuses
+    does not stop the others. If the answer to a closing was lost, the state is read again, and the closing is repeated
+    only if the purchase is still open.
 
     The task returns a report, and pushes it as its return value also when it fails:
     ``{"closed": [id, …], "already_closed": [id, …], "rejected": [{"id", "status", "title", "detail"}, …],
-    "unresolved": [{"id", "reason"}, …]}``. Every purchase that was asked for is in it once. Each of the four is an XCom
-    of its own too, so that ``close.output["closed"]`` can be handed on. Another one, ``sent``, holds what goes
-    along with each closing, ``{"tenant", "comment", "closing_date"}``; it is pushed before the first request.
+    "unresolved": [{"id", "reason"}, …]}``. It names every purchase once. Each of the four lists is also an XCom of
+    its own, so that ``close.output["closed"]`` can be passed on. The XCom ``sent`` holds what is sent with each
+    closing, ``{"tenant", "comment", "closing_date"}``; it is pushed before the first request.
 
-    - Refusals fail the task without a retry, which would not help. To try refused purchases again after fixing the
-      cause in Lucca, clear the task.
-    - Anything unresolved fails the task so that Airflow retries it; the retry reads states before it posts.
+    - Refusals fail the task without a retry, because a retry would not help. Fix the cause in Lucca, then clear the
+      task to try the refused purchases again.
+    - Unresolved purchases fail the task so that Airflow retries it. The retry reads states before it sends anything.
     - An empty list skips the task.
 
     .. seealso:: the guide :doc:`docs/closing`
@@ -42,18 +43,18 @@ class ClosePurchaseOperator(BaseOperator):
     :param purchase_ids: what to close: an ``XComArg``, any iterable of ids, one id, or text that renders to a JSON
         list, to comma-separated ids or to one id. An id is an integer from 1 to 2,147,483,647, also as numeric text,
         or a row with it as its only column. Duplicates are closed once. (templated)
-    :param comment: comment of the closings; none is sent if ``None``. (templated)
+    :param comment: text sent with each closing; none is sent if ``None``. (templated)
     :param closing_date: day of the closings: a date, a datetime or ``YYYY-MM-DD``; none is sent if ``None``.
         (templated)
     :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
-    :param max_in_flight: requests at once, 1 to 32; 1 is strictly serial
+    :param max_in_flight: requests at the same time, 1 to 32; 1 sends one after the other
     :param deferrable: leave the worker while the rate limit is used up. Default: Airflow's ``default_deferrable``
-    :param durable: keep a journal in Airflow's task state store (3.3 and later). It only explains: without it a retry
-        posts nothing needlessly either, but calls ``already_closed`` what an earlier try closed, and repeats refusals
-    :raises AirflowFailException: for input or a connection that cannot be used, before anything is sent; and at the end
-        if Lucca refused purchases and nothing is unresolved
+    :param durable: keep a journal in Airflow's task state store (3.3 and later). Without it a retry is just as
+        safe, but says ``already_closed`` of what an earlier try closed, and tries refused purchases again
+    :raises AirflowFailException: for wrong arguments or a wrong connection, before anything is sent; and at the end if
+        Lucca refused purchases and none is unresolved
     :raises AirflowSkipException: if there is nothing to close
-    :raises LuccaUnresolvedError: at the end, if it is not known of some purchases whether they are closed
+    :raises LuccaUnresolvedError: at the end, if some purchases are unresolved
     """
 
     template_fields: Sequence[str] = ("purchase_ids", "comment", "closing_date", "lucca_conn_id")

@@ -17,10 +17,10 @@ class ListPurchasesOperator(BaseOperator):
     """
     List the purchases that are in certain states, and return their ids, or chosen fields of them.
 
-    All purchases are read, up to 1000 with a request, and filtered here: Lucca documents no filter of this list. A
-    purchase that Lucca tells no state of is left out, with a warning.
+    All purchases are read, up to 1000 with each request, and filtered here, because Lucca documents no filter for this
+    list. A purchase for which Lucca returns no state is left out, with a warning.
 
-    The ids alone are an XCom of their own too, ``ids``, also with ``fields``.
+    The ids are also an XCom of their own, ``ids``, with or without ``fields``.
 
     .. seealso:: the guide :doc:`docs/validating`
 
@@ -28,10 +28,10 @@ class ListPurchasesOperator(BaseOperator):
         ``Denied``, ``Closed`` and ``Cancelled``. (templated)
     :param filters: field to value: only purchases that have all these values are returned. A field within another is
         named with a dot, such as ``supplier.name``. (templated)
-    :param predicate: only purchases for which this is true are returned. It is given Lucca's JSON object
+    :param predicate: a function that gets Lucca's JSON object; only purchases for which it returns true are returned
     :param fields: return an object for each purchase with its ``id`` and these fields, named as in ``filters``; a
         field that a purchase lacks is ``None``. Default: the ids alone. (templated)
-    :param query: query parameters to send along, should you know of a filter that Lucca has. (templated)
+    :param query: query parameters to send, if you know of a filter that Lucca has. (templated)
     :param max_bytes: size as JSON above which the result is refused, since XCom is not made for large ones
     :param lucca_conn_id: the Airflow connection, of type ``lucca``. (templated)
     :raises AirflowFailException: for arguments or a connection that cannot be used, before anything is sent; for a

@@ -164,7 +164,7 @@ class ListReader:
 
     def is_worth_reading(self, missing: int, affordable: float = float("inf")) -> bool:
         """
-        Say whether the rest of the list takes fewer requests than asking for each thing.
+        Return whether the rest of the list takes fewer requests than asking for each thing.
 
         :param missing: things still looked for
         :param affordable: requests that may be made at all

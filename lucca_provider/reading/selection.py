@@ -59,7 +59,7 @@ def read_selection(
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 1:
         raise InvalidInputError(f"max_bytes: {max_bytes!r} is not a number of bytes above 0.")
     if predicate is not None and (not callable(predicate) or inspect.iscoroutinefunction(predicate)):
-        raise InvalidInputError(f"predicate: {predicate!r} is no plain function; give a function of a purchase.")
+        raise InvalidInputError(f"predicate: {predicate!r} is not a plain function; give one that takes a purchase.")
     if fields is not None and (not isinstance(fields, (list, tuple)) or not _are_names(fields)):
         raise InvalidInputError(f"fields: {fields!r} is not a list of field names, such as ['title'].")
     return Selection(parse_states(states, name="states"), _read_filters(filters), predicate, fields, max_bytes)

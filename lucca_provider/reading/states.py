@@ -17,7 +17,7 @@ KNOWN_STATES = OPEN_STATES | {CLOSED_STATE}
 
 def tells_state(purchase: Mapping[str, Any]) -> bool:
     """
-    Say whether a purchase has a state, known or not.
+    Return whether a purchase has a state, known or not.
 
     :param purchase: as Lucca answers it
     """

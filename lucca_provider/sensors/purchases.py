@@ -63,10 +63,10 @@ class PurchasesClosableSensor(BaseSensorOperator):
     Wait until purchases can be closed: until all their invoices are approved and paid, or cancelled.
 
     Each poke checks the purchases as :class:`~lucca_provider.operators.purchases.CheckPurchasesOperator` does, with as
-    many requests. The task returns the ids of those that can be closed, without those that are closed already. When it
-    times out, the error names what still blocks. An empty list skips the task.
+    many requests. The task returns the ids that can be closed, without those that are already closed. When it times
+    out, the error names what still blocks. An empty list skips the task.
 
-    A poke that gets no clear answer from Lucca counts as one that found nothing ready.
+    A poke without a clear answer from Lucca counts as "not yet".
 
     .. seealso:: the guide :doc:`docs/validating`
 
@@ -75,7 +75,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
     :param wait_for: ``all``: until each is closable or closed already; ``any``: until one is closable, or all
         are closed already
     :param documents_since: look only for documents that were created on this day or later, a date or ``YYYY-MM-DD``. A
-        purchase of whose amount they account for a part only is not taken for closable. (templated)
+        purchase whose billed amount is not the sum of these documents is not closable. (templated)
     :param approved_states: ``conformityState`` of a document that counts as approved
     :param paid_states: ``paymentState`` of a document that counts as paid
     :param cancelled_states: ``conformityState`` or ``paymentState`` of a document that counts as cancelled
@@ -194,6 +194,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
         return self._check(arguments, hook)
 
     def _check(self, arguments: Arguments, hook: LuccaHook) -> PokeReturnValue:
+        self.log.info("Checking %s purchases at %s.", len(arguments.purchase_ids), hook.base_url)
         watched = _Watched(hook)
         try:
             check = arguments.check(watched)

@@ -35,7 +35,7 @@ def connect(lucca_conn_id: str) -> LuccaHook:
     try:
         hook.get_conn()
     except LuccaConfigurationError as error:
-        raise AirflowFailException(str(error)) from None
+        raise AirflowFailException(f'{error} Nothing was sent (guide "Connection", Field by field).') from None
     return hook
 
 

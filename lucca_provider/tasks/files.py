@@ -39,7 +39,7 @@ def write_report(path: str, data: bytes, form: str) -> str:
     place = ObjectStoragePath(path)
     before = _read_beginning(place)
     if before is not None and read_identity(before, form) != read_identity(data, form):
-        raise FileTakenError(f"{path} is there already, and is not this task's report of this run. It is left alone.")
+        raise FileTakenError(f"{path} already exists, and is not a report of this task and run. It was left alone.")
     if isinstance(place.fs, LocalFileSystem):
         _write_locally(Path(place.path), data, replace=before is not None)
     else:

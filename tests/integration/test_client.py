@@ -365,8 +365,8 @@ def test_a_deprecation_is_warned_of_once_with_its_date(connect: Connect, caplog:
                 close(hook, number)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
-    assert warnings[0].startswith(f"Closing purchase 2 at {server.url}: Lucca says that this call is deprecated since ")
-    assert "2023-06-30 and goes away on 2027-03-31." in warnings[0]
+    assert warnings[0].startswith("Lucca says that a call is deprecated since 2023-06-30 and goes away on 2027-03-31.")
+    assert f"(Closing purchase 2 at {server.url}, " in warnings[0]
 
 
 # -- any answers ------------------------------------------------------------------------------------------------------

@@ -148,8 +148,8 @@ print("answer:" + form.model_dump_json())
     assert all(field["description"] for field in fields.values())
     standard = form["standard_fields"]
     assert standard["login"]["hidden"]
-    assert (standard["host"]["title"], standard["host"]["placeholder"]) == ("Tenant", "acme.ilucca.net")
-    assert (standard["password"]["title"], standard["password"]["hidden"]) == ("API key", False)
+    assert (standard["host"]["title"], standard["host"]["placeholder"]) == ("Tenant (host)", "acme.ilucca.net")
+    assert (standard["password"]["title"], standard["password"]["hidden"]) == ("API key (password)", False)
     assert (standard["port"]["hidden"], standard["port"]["placeholder"]) == (False, "443")
     assert standard["url_schema"]["placeholder"] == "https"
 

@@ -81,7 +81,7 @@ RETURNED: dict[str, tuple[Any, list[int] | str]] = {
     "dictionaries_of_two_columns": ([{"id": 101, "n": 3}], "a row of 2 columns"),
     "id_to_number": ({"101": 3}, "is a mapping"),
     "counter": (dict(collections.Counter(["101"])), "is a mapping"),
-    "pivot_rows": ([{"2024": 5}], "leads from one value to another"),
+    "pivot_rows": ([{"2024": 5}], "maps one value to another"),
     "none": (None, "is None"),
 }
 
@@ -215,7 +215,7 @@ def test_a_comment_is_the_same_text_in_both_renderings(run, native):
     assert {name: read[1] for name, read in READ.items()} == wanted
     assert REFUSED.keys() == {name for name, (_, comment) in COMMENTS.items() if comment is None}
     assert "template found nothing" in REFUSED["nothing_found"]
-    assert "still holds a template" in REFUSED["statement_of_a_template"]
+    assert "still contains a template" in REFUSED["statement_of_a_template"]
 
 
 @pytest.mark.parametrize("native", [False, True])

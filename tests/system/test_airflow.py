@@ -207,7 +207,7 @@ def test_a_deferrable_closing_leaves_its_worker_for_each_window(airflow: Deploym
     run.wait_for_task("close", "deferred")
     assert run.wait() == "success"
     assert run.xcom("close")["closed"] == lucca.purchase_ids
-    assert run.log("close").count("Leaving the worker") == 2
+    assert run.log("close").count("Deferred; resuming at") == 2
     assert_closed_once(lucca, lucca.purchase_ids)
 
 

@@ -204,7 +204,7 @@ def test_a_saved_connection_is_tested_in_the_list(airflow: Deployment, page: Pag
 @pytest.fixture(scope="module")
 def airflow_2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start the web server of Airflow 2.11, whose pages are others, and return its address."""
-    python = Path(os.environ.get("AIRFLOW_2_PYTHON", ROOT / ".venv" / "2.11" / "bin" / "python"))
+    python = Path(os.environ.get("PYTHON_OF_AIRFLOW_2", ROOT / ".venv" / "2.11" / "bin" / "python"))
     if not python.exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no Airflow 2.11: {python}")
     home = tmp_path_factory.mktemp("airflow-2")
@@ -270,6 +270,8 @@ def test_the_button_of_airflow_2_tests_when_adding_and_when_editing(browser: Bro
             if place == "add":
                 page.locator("form#model_form button[type=submit]").click()
                 page.goto(f"{airflow_2}/connection/edit/1")
+                # It sends no key that it has saved.
+                page.locator("#password").fill(KEY)
     page.context.close()
 
 

@@ -29,7 +29,7 @@ def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why(
     sections = dict(re.findall(r"^(\w[^:\n]*): (\d+), [\d,.]+ euro$", done.stdout, re.MULTILINE))
     assert sections == {
         "Closed": "17",
-        "Closed already before": "2",
+        "Already closed before": "2",
         "Refused by Lucca": "6",
         "Stopped by the check in SQL, not sent to Lucca": "3",
     }

@@ -67,7 +67,7 @@ def closing(titles: list[str]) -> Table:
                 "detail": "invoice F2606-669 of 2026-06-18: to review, not paid",
             }
         ],
-        "unresolved": [{"id": unresolved, "reason": "3 attempts got no clear answer, and it is still open"}],
+        "unresolved": [{"id": unresolved, "reason": "still open: 3 closings got no clear answer"}],
     }
     why = {left_out: "invoice F2605-14 of 2026-05-02: payment on hold"}
     return closing_table(report, replace(HEAD, map_index=None), details=details, left_out=why)

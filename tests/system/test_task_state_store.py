@@ -129,6 +129,7 @@ def test_a_key_that_a_person_deletes_is_gone_at_the_next_reading(airflow: Deploy
     assert run.xcom("remember") == "gone"
 
 
+@pytest.mark.skipif(AIRFLOW >= (3, 4), reason="Airflow 3.4 replaces a try that is cleared only once it has ended")
 def test_a_try_that_was_replaced_cannot_write_and_reads_nothing(airflow: Deployment, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     run = remember(airflow, "hold out", str(report))

@@ -217,7 +217,7 @@ NO_IDS = (
         (
             [(1, 2)],
             NO_IDS.format(
-                "a row of 2 columns; select the id alone, or, if these are lists of ids, join them in a task before"
+                "a row of 2 columns; select only the id or, if these are lists of ids, join them in a task first"
             ),
         ),
     ],
@@ -421,7 +421,7 @@ def test_a_template_that_found_no_comment_is_refused(value):
 
 @pytest.mark.parametrize("value", ["{{ run_id }}", "by {% if x %}", "{{", "for {{ x"])
 def test_a_comment_that_still_holds_a_template_is_refused(value):
-    with pytest.raises(InvalidInputError, match=r"^comment: .* still holds a template"):
+    with pytest.raises(InvalidInputError, match=r"^comment: .* still contains a template"):
         parse_comment(value)
 
 

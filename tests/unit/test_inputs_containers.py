@@ -96,7 +96,7 @@ UNINSTALLED = type("DataFrame", (), {"__module__": "cudf.core.dataframe", "__ite
 SALES = pd.DataFrame({"id": [101, 102], "year": [2024, 2025], "amount": [5, 6]})
 PIVOT = SALES.pivot_table(index="id", columns="year", values="amount")
 IDS = pd.DataFrame({"id": [101, 102]})
-LABELLED = "which has labels beside its values. Pass the ids alone, as a list: frame"
+LABELLED = "which has labels besides its values. Pass the ids alone, as a list: frame"
 
 CONTAINERS: dict[str, tuple[Any, str]] = {
     "pandas frame": (SALES, f"a pandas DataFrame, {LABELLED}"),
@@ -120,7 +120,7 @@ CONTAINERS: dict[str, tuple[Any, str]] = {
     "arrow record batch": (pa.table({"id": [101]}).to_batches()[0], "a pyarrow RecordBatch"),
     "arrow column": (pa.table({"id": [101]})["id"], "a pyarrow ChunkedArray"),
     "arrow array": (pa.array([101]), "a pyarrow Int64Array"),
-    "a table of any other library": (Foreign(), "which has labels beside its values"),
+    "a table of any other library": (Foreign(), "which has labels besides its values"),
     "a table known by its module": (UNINSTALLED(), "a cudf DataFrame"),
     "numpy records": (np.array([(101, 3)], dtype=[("id", int), ("n", int)]), "a structured numpy array"),
     "numpy records of one field": (np.array([(101,)], dtype=[("id", int)]), "a structured numpy array"),
@@ -185,17 +185,17 @@ ITEMS: dict[str, tuple[Any, str]] = {
     "what mapped tasks returned, one of them nothing": ([[101], []], "item 2: a row of 0 columns"),
     "one row of two ids": ([[101, 102]], "a row of 2 columns"),
     "lists in lists": ([[[101]]], "is of type list"),
-    "column named by a number": ([{2024: 101}], "leads from one value to another"),
-    "column named by a number's text": ([{"101": 3}], "leads from one value"),
-    "column named by a float's text": ([{"1e3": 3}], "leads from one value"),
-    "column named by a month": ([{"2024-01": 3}], "leads from one value"),
-    "column named by nothing": ([{None: 101}], "leads from one value"),
-    "column with an empty name": ([{"": 101}], "leads from one value"),
-    "column named nan": ([{"nan": 101}], "leads from one value"),
-    "column named by a number, text": ('[{"101": 3}]', "leads from one value"),
-    "column named by a number, database": (database_rows("2024"), "leads from one value"),
-    "column whose name was lost": (pd.DataFrame({2024: [101]}).itertuples(index=False), "leads from one value"),
-    "counts": ([collections.Counter({"x": 101})], "leads from one value"),
+    "column named by a number": ([{2024: 101}], "maps one value to another"),
+    "column named by a number's text": ([{"101": 3}], "maps one value"),
+    "column named by a float's text": ([{"1e3": 3}], "maps one value"),
+    "column named by a month": ([{"2024-01": 3}], "maps one value"),
+    "column named by nothing": ([{None: 101}], "maps one value"),
+    "column with an empty name": ([{"": 101}], "maps one value"),
+    "column named nan": ([{"nan": 101}], "maps one value"),
+    "column named by a number, text": ('[{"101": 3}]', "maps one value"),
+    "column named by a number, database": (database_rows("2024"), "maps one value"),
+    "column whose name was lost": (pd.DataFrame({2024: [101]}).itertuples(index=False), "maps one value"),
+    "counts": ([collections.Counter({"x": 101})], "maps one value"),
     "pairs of label and row": (SALES.iterrows(), "2 value"),
     "rows with their label": (IDS.itertuples(), "2 value"),
     "pairs of key and value": ({101: 3}.items(), "a row of 2 columns"),
@@ -260,7 +260,7 @@ def test_names_of_states_are_read_as_strictly(value):
 
 @pytest.mark.parametrize("rows", [alchemy_rows, database_rows, lambda name: [OdbcRow([5])]])
 def test_a_row_whose_column_is_named_by_a_number_is_refused(rows):
-    with pytest.raises(InvalidInputError, match="leads from one value to another"):
+    with pytest.raises(InvalidInputError, match="maps one value to another"):
         parse_purchase_ids(rows("2024"))
 
 

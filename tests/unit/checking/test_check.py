@@ -138,8 +138,8 @@ def test_each_purchase_is_found_as_what_a_closing_would_make_of_it():
         ],
         "unknown": [
             {"id": 6, "reason": "invoice 13: this version does not know the payment state 'Frozen'"},
-            {"id": 5, "reason": "Lucca tells the state 'Archived', which this version does not know"},
-            {"id": 99, "reason": "Lucca has no such purchase, or this API key may not see it (404)"},
+            {"id": 5, "reason": "this version does not know its state 'Archived'"},
+            {"id": 99, "reason": "no such purchase, or the API key may not see it (404)"},
         ],
         "left_out": [],
     }
@@ -170,7 +170,9 @@ def test_documents_are_looked_for_from_a_day_on(since):
 def test_a_purchase_without_a_state_is_asked_for_once_and_then_unknown(listed):
     lucca = Lucca([purchase(number, None) for number in range(1, listed + 1)])
     found = check(lucca, lucca.purchases)
-    assert found["unknown"] == [{"id": number, "reason": "Lucca tells no state of it"} for number in lucca.purchases]
+    assert found["unknown"] == [
+        {"id": number, "reason": "Lucca returned no state for it"} for number in lucca.purchases
+    ]
     assert [request for request in lucca.requests if request != "documents"][-listed:] == list(lucca.purchases)
 
 
@@ -187,7 +189,7 @@ def test_the_amount_that_a_list_leaves_out_is_asked_for_where_no_document_speaks
     found = check(lucca, [1, 2, 3])
     assert found["closable"] == [2]
     assert [item["id"] for item in found["unknown"]] == [1, 3]
-    assert "500.00 were billed for it, but no document" in found["unknown"][0]["reason"]
+    assert "500.00 billed, but this API key sees no document" in found["unknown"][0]["reason"]
     assert lucca.requests == ["purchases", "documents", 1, 3]
 
 
@@ -200,7 +202,7 @@ def test_a_purchase_that_tells_no_amount_itself_is_asked_for_once():
 def test_an_amount_that_cannot_be_asked_for_leaves_it_unknown():
     listed = [{"id": number, "state": "Ongoing"} for number in (1, 2, 3)]
     lucca = Lucca([purchase(2), purchase(3)], listed=listed, single_errors={1: FORBIDDEN})
-    assert check(lucca, [1, 2, 3])["unknown"] == [{"id": 1, "reason": "this API key may not read it (403)"}]
+    assert check(lucca, [1, 2, 3])["unknown"] == [{"id": 1, "reason": "the API key may not read it (403)"}]
 
 
 def test_no_amount_is_asked_for_if_the_documents_cannot_be_read():
@@ -313,7 +315,7 @@ def test_a_purchases_list_that_cannot_be_used_is_left(error, pages, caplog):
     with caplog.at_level(logging.INFO):
         assert check(lucca, range(1, 6))["closable"] == [1, 2, 3, 4, 5]
     assert lucca.requests.count("purchases") == pages + 1
-    assert f"one by one: the rest of the purchases list cannot be used ({error})" in caplog.text
+    assert f"one by one: the list of purchases cannot be used any further. {error}" in caplog.text
 
 
 @pytest.mark.parametrize("error", [THROTTLED, WRONG_KEY])
@@ -334,8 +336,8 @@ def test_what_no_other_request_would_escape_ends_the_check(error, where):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (MISSING, "Lucca has no such purchase, or this API key may not see it (404)"),
-        (FORBIDDEN, "this API key may not read it (403)"),
+        (MISSING, "no such purchase, or the API key may not see it (404)"),
+        (FORBIDDEN, "the API key may not read it (403)"),
         (REFUSED, "its state could not be read: 400 bad query"),
         (IN_DOUBT, "its state could not be read: 500 out of order"),
         (NOT_SENT, "its state could not be read: connection refused"),
@@ -386,7 +388,7 @@ def test_unknown_ids_among_known_ones_are_all_told():
     lucca = Lucca([purchase(1)])
     found = check(lucca, range(1, 21))
     assert found["closable"] == [1]
-    assert {item["reason"][:28] for item in found["unknown"]} == {"Lucca has no such purchase, "}
+    assert {item["reason"][:16] for item in found["unknown"]} == {"no such purchase"}
 
 
 def test_failures_that_are_not_in_a_row_do_not_end_it():

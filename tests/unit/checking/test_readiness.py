@@ -99,14 +99,14 @@ def test_a_purchase_in_another_state_is_blocked(state):
 
 @pytest.mark.parametrize("state", [None, "", 5, True, ["Ongoing"], {"value": "Ongoing"}])
 def test_without_a_state_nothing_is_known(state):
-    assert reasons(find(purchase(state), document()), "unknown") == ["Lucca tells no state of it"]
+    assert reasons(find(purchase(state), document()), "unknown") == ["Lucca returned no state for it"]
     assert find({"id": 7}, document()).verdict == "unknown"
 
 
 @pytest.mark.parametrize("state", ["Archived", "ongoing", "Ongoing ", "closed"])
 def test_a_state_that_nobody_knows_is_unknown(state):
     (reason,) = reasons(find(purchase(state), document()), "unknown")
-    assert reason == f"Lucca tells the state {state.strip()!r}, which this version does not know"
+    assert reason == f"this version does not know its state {state.strip()!r}"
 
 
 def test_which_states_can_be_closed_is_an_argument():
@@ -162,7 +162,7 @@ def test_a_state_that_other_rules_let_pass_is_said_not_to_count():
         ({"conformityState": "Bypassed", "paymentState": "Emitting"}, "the approval state Bypassed"),
         ({"conformityState": "Litigation", "paymentState": "Paid"}, "the payment state Paid"),
     ):
-        said = f"invoice 669 of 2021-11-18: {reason} is not among those that count here"
+        said = f"invoice 669 of 2021-11-18: {reason} does not count here"
         assert reasons(find(purchase(), {**document(), **fields}, rules=rules), "blocked") == [said]
 
 
@@ -222,8 +222,8 @@ def test_which_states_settle_a_document_are_arguments(rules, closable):
 def test_what_the_user_does_not_count_is_not_called_approved_or_paid():
     found = find(purchase(), document(), rules=Rules(frozenset({"confirmed"}), frozenset({"paid"})))
     assert reasons(found, "blocked") == [
-        "invoice 669 of 2021-11-18: the approval state Confirmed is not among those that count here, "
-        "the payment state Paid is not among those that count here"
+        "invoice 669 of 2021-11-18: the approval state Confirmed does not count here, "
+        "the payment state Paid does not count here"
     ]
 
 
@@ -239,14 +239,14 @@ def test_nothing_is_cancelled_if_no_state_says_so():
 
 def test_an_amount_billed_without_a_document_hints_at_hidden_ones():
     assert reasons(find(purchase(**billed(120))), "unknown") == [
-        "120.00 were billed for it, but no document of it is to be seen with this API key"
+        "120.00 billed, but this API key sees no document of it"
     ]
 
 
 @pytest.mark.parametrize("told", [120, "120", [], {}, {"value": 0}, {"counter": 0}, {"counter": {"value": None}}])
 def test_an_amount_billed_that_cannot_be_read_is_not_nothing(told):
     (reason,) = reasons(find(purchase(billedAmount=told)), "unknown")
-    assert reason == "no document of it is to be seen, and the amount billed for it cannot be read"
+    assert reason == "this API key sees no document of it, and its billed amount cannot be read"
 
 
 @pytest.mark.parametrize("value", [True, "much", float("nan"), float("inf"), "NaN", "1e999999999", 10**15])
@@ -267,7 +267,7 @@ def test_documents_that_were_all_looked_for_need_not_add_up():
 def test_documents_that_come_to_less_than_was_billed_hint_at_hidden_ones(credit):
     found = find(purchase(**billed(120)), document(**credit), document(**amount(90)))
     assert reasons(found, "unknown") == [
-        "120.00 were billed for it, but the documents to be seen come to 90.00 at most"
+        "120.00 billed, but the documents that this API key sees add up to 90.00 at most"
     ]
 
 
@@ -308,7 +308,7 @@ def test_documents_since_a_day_that_account_for_all_that_was_billed_are_all_ther
 def test_documents_since_a_day_that_do_not_account_for_what_was_billed_leave_it_unknown(value, documents):
     found = [document(**fields) for fields in documents]
     (reason,) = reasons(find(purchase(**billed(value)), *found, since="2026-02-01"), "unknown")
-    assert reason == f"{value:.2f} were billed for it, which its documents since 2026-02-01 do not account for"
+    assert reason == f"{value:.2f} billed, but its documents since 2026-02-01 add up to something else"
 
 
 def test_a_discarded_duplicate_does_not_stand_in_for_the_older_invoice_that_was_not_looked_for():
@@ -321,7 +321,7 @@ def test_a_discarded_duplicate_does_not_stand_in_for_the_older_invoice_that_was_
 def test_without_an_amount_billed_nobody_knows_what_came_before_a_day(fields):
     for documents in ([], [document(**amount(120, 100))]):
         (reason,) = reasons(find(purchase(**fields), *documents, since="2026-02-01"), "unknown")
-        assert reason == "no amount billed is known, so older documents than of 2026-02-01 may be missing"
+        assert reason == "its billed amount is not known, so documents older than 2026-02-01 may be missing"
 
 
 def test_what_blocks_blocks_whatever_was_not_looked_for():

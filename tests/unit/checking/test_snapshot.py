@@ -358,7 +358,7 @@ def test_a_purchase_without_a_document_of_the_days_is_left_out(day, kept):
     lucca = Lucca([purchase(1), purchase(2), purchase(3), purchase(4, "Closed"), purchase(5, "Denied")], documents)
     days = ("2026-01-01", "2026-01-31")
     check = examine_purchases([1, 2, 3, 4, 5, 6], lucca, Rules(), Conditions(document_dates=days)).check
-    reason = "no document of it is dated from 2026-01-01 to 2026-01-31"
+    reason = "it has no document dated 2026-01-01 to 2026-01-31"
     others = [(2, reason), (3, reason)]
     assert left_out(check) == (others if kept else [(1, reason), *others])
     assert (check["closable"], check["already_closed"]) == ([1] if kept else [], [4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from lucca_provider.closing import ClosingRun, Driver, Kind, Outcome, Step
-from lucca_provider.exceptions import LuccaNotSentError, LuccaThrottledError
+from lucca_provider.exceptions import LuccaNotSentError, LuccaRefusedError, LuccaThrottledError
 from lucca_provider.hooks._tenant import DEFAULT_REQUESTS_PER_MINUTE, DEFAULT_WINDOW_SECONDS
 from lucca_provider.limits import Clock, Window
 from tests.unit.closing.store import MemoryStore
@@ -102,6 +103,25 @@ def test_a_thousand_closings_take_22_minutes_by_default():
     assert Driver(run, answer, max_in_flight=4, clock=clock).drive() is None
     assert run.end()["closed"] == list(range(1, 1001))
     assert 21.5 <= (clock.time - 1_000_000.0) / 60 <= 22.5
+
+
+def test_the_log_has_a_line_for_each_window_and_for_each_purchase_that_was_not_closed(caplog):
+    window = CountingWindow(45)
+    run = new_run(150, window=window)
+
+    def perform(step: Step) -> object:
+        if step == Step(Kind.CLOSE, 77):
+            raise LuccaRefusedError("no", status=409, title="Open invoices", detail="F7 is not paid")
+        return answer(step)
+
+    with caplog.at_level(logging.INFO):
+        assert Driver(run, perform, max_in_flight=3, clock=InstantAnswers(window)).drive() is None
+    assert caplog.messages == [
+        "44 of 150 purchases done. Rate limit reached; resuming at 13:47:40 UTC, about 2 minutes to go.",
+        "Purchase 77 refused: F7 is not paid (409 Open invoices)",
+        "88 of 150 purchases done. Rate limit reached; resuming at 13:48:40 UTC.",
+        "133 of 150 purchases done. Rate limit reached; resuming at 13:49:40 UTC.",
+    ]
 
 
 @pytest.mark.parametrize("max_in_flight", [1, 3])

@@ -99,7 +99,7 @@ def test_a_429_changes_nothing():
 def test_what_was_not_sent_is_sent_again_on_the_same_reading_three_times_in_all():
     assert closing_answered(OPEN, NOT_SENT, NOW) == Purchase(read_at=900.0, sends=1)
     last = closing_answered(Purchase(read_at=900.0, sends=MAX_SENDS - 1), NOT_SENT, NOW)
-    assert last == unresolved("not sent in 3 attempts: connection refused")
+    assert last == unresolved("not sent: 3 attempts failed. connection refused")
 
 
 @pytest.mark.parametrize("answer", [LuccaAccessError("401"), LuccaConfigurationError("no host")])
@@ -132,7 +132,7 @@ def test_a_state_decides_or_opens(known, state, then):
 
 def test_three_closings_in_doubt_without_effect_are_enough():
     known = Purchase(ready_at=950.0, sends=MAX_SENDS, maybe=True)
-    still_open = unresolved("3 attempts got no clear answer, and it is still open")
+    still_open = unresolved("still open: 3 closings got no clear answer")
     assert reading_answered(known, "Ongoing", ASKED, NOW) == still_open
     assert reading_answered(known, "Closed", ASKED, NOW) == CLOSED
 
@@ -149,8 +149,8 @@ def test_every_documented_state_but_closed_is_open(state):
         (None, "Lucca returned no state for it"),
         ({"code": "Closed"}, "Lucca returned no state for it"),
         (5, "Lucca returned no state for it"),
-        ("Archived", "its state 'Archived' is not known to this version"),
-        ("closed", "its state 'closed' is not known to this version"),
+        ("Archived", "this version does not know its state 'Archived'"),
+        ("closed", "this version does not know its state 'closed'"),
     ],
 )
 def test_a_state_that_says_neither_open_nor_closed_is_never_taken_for_open(known, state, told):

@@ -89,12 +89,12 @@ def test_an_outcome_that_needs_no_reason_has_words():
 @pytest.mark.parametrize(
     ("left_out", "summary", "lines"),
     [
-        ("unresolved", ["1 of 4 purchases refused"], ["3 refused: 669 (409 Open invoices)"]),
-        ("rejected", ["1 of 4 purchases unresolved"], ["4 unresolved: not reached: killed"]),
+        ("unresolved", ["1 of 4 purchases was refused"], ["3 refused: 669 (409 Open invoices)"]),
+        ("rejected", ["1 of 4 purchases was not closed: killed."], ["4 unresolved: not reached"]),
         (
             None,
-            ["1 of 5 purchases refused", "1 of 5 purchases unresolved"],
-            ["3 refused: 669 (409 Open invoices)", "4 unresolved: not reached: killed"],
+            ["1 of 5 purchases was refused", "1 of 5 purchases was not closed: killed."],
+            ["3 refused: 669 (409 Open invoices)", "4 unresolved: not reached"],
         ),
     ],
 )
@@ -105,3 +105,31 @@ def test_a_task_says_what_it_could_not_close_and_what_to_do(left_out, summary, l
     assert ("clear this task" in said) == bool(report["rejected"])
     assert ("retry" in said) == bool(report["unresolved"])
     assert listed == lines
+
+
+def unresolved(*reasons):
+    listed = [{"id": number, "reason": reason} for number, reason in enumerate(reasons, 1)]
+    return {"closed": [], "already_closed": [], "rejected": [], "unresolved": listed}
+
+
+def test_a_reason_that_many_share_is_said_once():
+    reason = "Lucca refused the API key. Correct API key (password). (Closing purchase 1: 401)"
+    said, listed = say_problems(unresolved(*[f"not reached: {reason}"] * 129))
+    assert f"129 of 129 purchases were not closed: {reason}. A retry" in said
+    assert listed == [", ".join(map(str, range(1, 51))) + " and 79 more unresolved: not reached"]
+
+
+def test_what_was_sent_is_not_said_to_be_not_closed():
+    said, listed = say_problems(unresolved("sent, but the answer is not known: killed", "not reached: killed"))
+    assert "2 of 2 purchases are unresolved" in said
+    assert "not closed" not in said
+    assert listed == [
+        "1 unresolved: sent, but the answer is not known: killed",
+        "2 unresolved: not reached: killed",
+    ]
+
+
+def test_different_reasons_are_each_said_where_they_hold():
+    said, listed = say_problems(unresolved("not reached: killed", "not reached: another", "not reached: killed"))
+    assert "3 of 3 purchases were not closed." in said
+    assert listed == ["1, 3 unresolved: not reached: killed", "2 unresolved: not reached: another"]

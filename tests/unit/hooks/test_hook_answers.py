@@ -9,6 +9,7 @@ import inspect
 import io
 import json
 import os
+import re
 import ssl
 import sys
 import time
@@ -67,7 +68,7 @@ def answer(status: int, body: bytes = b"", **headers: str) -> requests.Response:
     return response
 
 
-ASKED = Asked("Closing purchase 12 at https://acme.test", False, 12, "1-2-3", lambda value: None)
+ASKED = Asked("Closing purchase 12 at https://acme.test", False, 12, "1-2-3", lambda value: None, "lucca_acme")
 
 
 def read(response: requests.Response, *, secret: str = KEY) -> Body:
@@ -79,8 +80,8 @@ def error_of(response: requests.Response, *, secret: str = KEY) -> LuccaError | 
     error = find_problem(response, body, ASKED, Show(secret))
     if error is None:
         return None
-    who = "A proxy" if response.status_code == 407 else "Lucca"
-    assert error.message.startswith(f"{ASKED.what}: {who} answered {response.status_code}")
+    # What was asked and what came of it stand at the end.
+    assert re.search(rf" \({re.escape(ASKED.what)}: {response.status_code}\b[^\n]*\)$", error.message)
     assert str(error).isprintable()
     assert len(str(error)) < 4 * MAX_SHOWN
     assert error.status == response.status_code
@@ -284,7 +285,7 @@ def test_what_is_wrong_with_the_json_of_a_yes_is_said() -> None:
     asked = dataclasses.replace(ASKED, check=lambda value: None if value == {"id": 12} else "It is another one.")
     for body, problem in (
         (b'{"id": 12}', None),
-        (b'{"id": 13}', f"{ASKED.what}: Lucca answered 200. It is another one. {DOUBT}"),
+        (b'{"id": 13}', f"It is another one. {DOUBT} ({ASKED.what}: 200)"),
     ):
         response = answer(200, body)
         error = find_problem(response, read(response), asked, Show(KEY))
@@ -301,31 +302,55 @@ def test_a_web_page_is_recognised_by_its_start(page: bytes) -> None:
 
 
 def test_a_web_page_is_said_to_be_one() -> None:
-    said = f"{ASKED.what}: Lucca answered 200 with a web page. That is not a clear yes. {DOUBT}"
+    said = f"Lucca's answer is not a clear yes. {DOUBT} ({ASKED.what}: 200, a web page)"
     assert message_of(answer(200, HTML)) == said
 
 
 @pytest.mark.parametrize(
     ("status", "advice"),
     [
-        (302, "A redirect is never followed. Check the connection's Tenant (host) and API key (password)."),
-        (401, "The API key is wrong or was revoked; put a valid one into the connection's API key (password)."),
-        (403, "The API key's role lacks a right for this; see its role in Lucca."),
-        (404, "It does not exist, or the API key's role may not see it."),
-        (409, "Lucca will not do this as things are."),
         (
-            407,
-            "That is a proxy's answer, not Lucca's: it wants credentials; check the worker's proxy settings.",
+            302,
+            "Lucca redirected the request. Check Tenant (host) and API key (password) of the connection 'lucca_acme'. "
+            "Redirects are never followed.",
         ),
-        (429, "The tenant's rate limit is used up; not processed."),
-        (500, DOUBT),
-        (202, f"That is not a clear yes. {DOUBT}"),
+        (401, "Lucca refused the API key. Correct API key (password) in the connection 'lucca_acme'."),
+        (403, "The API key's role lacks the right to do this. Grant it in Lucca."),
+        (404, "It does not exist, or the API key may not see it."),
+        (409, "Lucca refused this and gave no reason."),
+        (407, "A proxy wants credentials. Put them into the worker's proxy settings (HTTPS_PROXY)."),
+        (429, "The tenant's rate limit is used up. The request was not processed."),
+        (500, f"Lucca gave no clear answer. {DOUBT}"),
+        (202, f"Lucca's answer is not a clear yes. {DOUBT}"),
     ],
 )
 def test_an_answer_that_is_no_yes_is_said_with_what_to_do(status: int, advice: str) -> None:
-    who = "A proxy" if status == 407 else "Lucca"
-    said = f"Closing purchase 12 at https://acme.test: {who} answered {status}. {advice}"
-    assert message_of(answer(status)) == said
+    assert message_of(answer(status)) == f"{advice} (Closing purchase 12 at https://acme.test: {status})"
+
+
+def test_what_to_do_after_a_wrong_key_is_read_without_scrolling() -> None:
+    assert "Correct API key (password) in the connection 'lucca_acme'." in message_of(answer(401, b"x" * 300))[:100]
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        ({"title": "Open", "detail": "F1 is not paid."}, "Lucca refused this: F1 is not paid. ({}: 409 Open)"),
+        ({"title": "Open"}, "Lucca refused this: Open ({}: 409)"),
+        ({"errors": {"date": ["too late"]}}, "Lucca refused this: [date: too late] ({}: 409)"),
+        (
+            {"title": "Open", "detail": "F1.", "errors": {"date": ["too late"]}},
+            "Lucca refused this: F1. [date: too late] ({}: 409 Open)",
+        ),
+    ],
+)
+def test_a_refusal_says_the_reason_first_and_once(problem: dict[str, Any], said: str) -> None:
+    assert message_of(answer(409, json.dumps(problem).encode())) == said.format(ASKED.what)
+
+
+def test_it_is_said_who_gave_the_reason() -> None:
+    assert "The proxy said: no" in message_of(answer(407, b"no"))
+    assert "Lucca said: no" in message_of(answer(503, b"no"))
 
 
 @pytest.mark.parametrize(
@@ -398,9 +423,9 @@ def test_text_that_is_declared_to_be_html_is_a_web_page_and_json_is_not() -> Non
         ("https://" + "a" * 500 + "/secret", "It leads to the host '" + "a" * 100 + "…': has the tenant been renamed?"),
         (f"https://{KEY[:9]}+x.test", None),
         ("https://a\tb\x1b[31m.test/", None),
-        ("/login?secret", "Check the connection's Tenant (host) and API key (password)."),
-        ("https://[secret", "Check the connection's Tenant (host) and API key (password)."),
-        ("", "Check the connection's Tenant (host) and API key (password)."),
+        ("/login?secret", "Check Tenant (host) and API key (password) of the connection 'lucca_acme'."),
+        ("https://[secret", "Check Tenant (host) and API key (password) of the connection 'lucca_acme'."),
+        ("", "Check Tenant (host) and API key (password) of the connection 'lucca_acme'."),
     ],
 )
 def test_of_a_redirect_the_host_alone_is_named(location: str, words: str | None) -> None:
@@ -414,7 +439,7 @@ def test_the_ids_of_an_answer_are_shown_for_a_support_ticket() -> None:
     error = error_of(answer(500, X_Correlation_ID="abc", CF_RAY="8f-CDG"))
     assert error is not None
     assert (error.server_correlation_id, error.cf_ray) == ("abc", "8f-CDG")
-    assert str(error).endswith(f"{DOUBT} (lucca_correlation_id 1-2-3, X-Correlation-ID abc, CF-RAY 8f-CDG)")
+    assert str(error).endswith("500) (lucca_correlation_id 1-2-3, X-Correlation-ID abc, CF-RAY 8f-CDG)")
 
 
 def test_an_id_that_the_server_only_repeats_is_shown_once() -> None:
@@ -437,8 +462,8 @@ def test_problem_details_are_kept_and_told() -> None:
     assert error is not None
     assert (error.title, error.detail, error.errors) == (PROBLEM["title"], PROBLEM["detail"], PROBLEM["errors"])
     assert error.message == (
-        "Closing purchase 12 at https://acme.test: Lucca answered 400 (Cannot be closed – 2 invoices are open) "
-        "[date: too early, on a Sunday; comment: too long]. Lucca will not do this as things are."
+        "Lucca refused this: 2 invoices are open [date: too early, on a Sunday; comment: too long] "
+        "(Closing purchase 12 at https://acme.test: 400 Cannot be closed)"
     )
 
 
@@ -800,6 +825,8 @@ def _wrapped(kind: type[Exception], reason: Exception) -> Exception:
 
 
 UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
+WRONG_VERSION = ssl.SSLError(1, "wrong version number")
+WRONG_VERSION.reason = "WRONG_VERSION_NUMBER"
 FAILURES = [
     (_wrapped(requests.ConnectTimeout, ConnectTimeoutError("timed out")), LuccaNotSentError),
     (_wrapped(requests.exceptions.ProxyError, ProxyError("x", ConnectTimeoutError("no"))), LuccaNotSentError),
@@ -838,27 +865,33 @@ def test_a_failure_means_not_sent_only_if_nothing_began_to_go_out(failure: Excep
         (
             requests.exceptions.SSLError(UNTRUSTED),
             False,
-            "the server's certificate is not trusted (SSLError: certificate verify failed). Nothing was "
-            "sent; check the connection's Tenant (host) and the worker's CA certificates.",
+            "The server's certificate is not trusted. Check Tenant (host) of the connection 'lucca_acme' and the "
+            "worker's CA certificates. Nothing was sent. ({}: SSLError: certificate verify failed)",
         ),
         (
             requests.exceptions.InvalidURL("no"),
             False,
-            "the request cannot be made (InvalidURL: no). Nothing was sent; check the connection's Tenant (host) and "
-            "the worker's proxy and CA settings.",
+            "The request cannot be made. Check Tenant (host) of the connection 'lucca_acme' and the worker's proxy and "
+            "CA settings. Nothing was sent. ({}: InvalidURL: no)",
         ),
         (
             _wrapped(requests.ConnectTimeout, ConnectTimeoutError("timed out")),
             False,
-            "no connection (ConnectTimeout: timed out). Nothing was sent; check the connection's Tenant (host) and the "
-            "network.",
+            "No connection to Lucca. Check Tenant (host) of the connection 'lucca_acme', and the network. Nothing was "
+            "sent. ({}: ConnectTimeout: timed out)",
         ),
-        (requests.ReadTimeout("timed out"), True, f"no answer (ReadTimeout: timed out). {DOUBT}"),
-        (requests.ConnectionError(), True, f"no answer (ConnectionError:). {DOUBT}"),
+        (
+            requests.exceptions.SSLError(SSLError(WRONG_VERSION)),
+            False,
+            "The server speaks http, not https. For a test server, set Schema (https or http) to http in the "
+            "connection 'lucca_acme'. Nothing was sent. ({}: SSLError: wrong version number)",
+        ),
+        (requests.ReadTimeout("timed out"), True, f"Lucca gave no answer. {DOUBT} ({{}}: ReadTimeout: timed out)"),
+        (requests.ConnectionError(), True, f"Lucca gave no answer. {DOUBT} ({{}}: ConnectionError:)"),
     ],
 )
 def test_a_failure_is_said_with_its_cause_and_what_to_do(failure: Exception, began: bool, message: str) -> None:
-    assert explain(failure, began=began).message == f"{ASKED.what}: {message}"
+    assert explain(failure, began=began).message == message.format(ASKED.what)
 
 
 def test_failures_that_hold_each_other_end() -> None:
@@ -875,7 +908,7 @@ def test_a_key_in_a_failure_is_blotted_out() -> None:
 
 def test_objects_in_a_failure_are_left_out() -> None:
     text = f"<urllib3.connection.HTTPSConnection object at 0x{id(os):x}>: Failed to connect"
-    assert "(ConnectionError: Failed to connect)" in str(explain(requests.ConnectionError(text)))
+    assert ": ConnectionError: Failed to connect)" in str(explain(requests.ConnectionError(text)))
 
 
 @given(st.binary(max_size=300), st.sampled_from([200, 302, 400, 401, 404, 429, 500]), st.booleans())

@@ -129,8 +129,13 @@ def test_anything_else_in_host_is_refused(host: str | None, problem: str | None)
         ("a b", {}, "Tenant (host) 'a b' contains white space; remove it"),
         ("a@b", {}, "Tenant (host) contains user info (something before an @) or a key; give the host name alone"),
         ("a/b", {}, "Tenant (host) 'a/b' has a path, a query or a fragment; give the host name alone"),
-        ("a..b", {}, "Tenant (host) 'a..b' is not a host name"),
-        ("a:x", {}, "Tenant (host) 'a:x' is not a host name (Port could not be cast to integer value as 'x')"),
+        ("a..b", {}, "Tenant (host) 'a..b' is not a host name; give one such as acme.ilucca.net"),
+        (
+            "a:x",
+            {},
+            "Tenant (host) 'a:x' is not a host name (Port could not be cast to integer value as 'x'); give one such as "
+            "acme.ilucca.net",
+        ),
         ("a", {"schema": "ftp"}, "Schema (https or http) 'ftp' is neither https nor http; leave it empty for https"),
         (
             "http://a",
@@ -142,10 +147,10 @@ def test_anything_else_in_host_is_refused(host: str | None, problem: str | None)
         (
             "http://a",
             {},
-            "Schema (https or http) http would send the API key in clear text; use https, or, for a test server only, "
+            "Schema (https or http) http would send the API key unencrypted; use https, or, for a test server only, "
             "set the extra allow_insecure_http to true",
         ),
-        ("a", {"password": ""}, "API key (password) is empty; it must hold the API key of Lucca"),
+        ("a", {"password": ""}, "API key (password) is empty; enter the API key that Lucca gave you"),
         (
             "a",
             {"password": "x y"},
@@ -167,8 +172,8 @@ def test_anything_else_in_host_is_refused(host: str | None, problem: str | None)
             {"extra": {"allow_insecure_http": "on"}},
             "Allow http (extra allow_insecure_http) 'on' is neither true nor false",
         ),
-        ("a" * 99, {}, f"Tenant (host) '{'a' * 99}… is not a host name"),
-        ("a" * 98, {}, f"Tenant (host) '{'a' * 98}' is not a host name"),
+        ("a" * 99, {}, f"Tenant (host) '{'a' * 99}… is not a host name; give one such as acme.ilucca.net"),
+        ("a" * 98, {}, f"Tenant (host) '{'a' * 98}' is not a host name; give one such as acme.ilucca.net"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do(host: str | None, fields: dict[str, Any], message: str) -> None:
@@ -243,7 +248,7 @@ def test_schema_and_port_are_checked(host: str, fields: dict[str, Any], problem:
     ],
 )
 def test_http_is_refused_unless_the_host_is_this_machine_or_it_is_allowed(host: str) -> None:
-    assert "Schema (https or http) http would send the API key in clear text" in refuse(host, schema="http")
+    assert "Schema (https or http) http would send the API key unencrypted" in refuse(host, schema="http")
     assert "allow_insecure_http" in refuse(host, schema="http", extra={"allow_insecure_http": False})
     allowed = read(host, schema="http", extra={"allow_insecure_http": True})
     assert allowed.base_url.startswith("http://")
@@ -360,7 +365,7 @@ def test_allow_insecure_http_may_be_text_as_in_the_uri_form(value: Any, allowed:
     if allowed:
         assert read("acme.test", schema="http", extra=extra).base_url == "http://acme.test"
     else:
-        assert "clear text" in refuse("acme.test", schema="http", extra=extra)
+        assert "unencrypted" in refuse("acme.test", schema="http", extra=extra)
 
 
 @pytest.mark.parametrize("value", ["on", "2", [], "yess"])
@@ -384,11 +389,11 @@ def stored(extra: str | None) -> Any:
         ('{"timeout": 5', "is not valid JSON (line 1, column 14)"),
         (" ", "is not valid JSON (line 1, column 2)"),
         ("[" * 100_000, "is not valid JSON"),
-        ("[1]", "is JSON, but no object; write it as {…}"),
-        ('[["timeout", 5]]', "is JSON, but no object; write it as {…}"),
-        ("5", "is JSON, but no object; write it as {…}"),
-        ("null", "is JSON, but no object; write it as {…}"),
-        ('"{\\"timeout\\": 5}"', "is JSON, but no object; write it as {…}"),
+        ("[1]", "is JSON, but not an object; write it as {…}"),
+        ('[["timeout", 5]]', "is JSON, but not an object; write it as {…}"),
+        ("5", "is JSON, but not an object; write it as {…}"),
+        ("null", "is JSON, but not an object; write it as {…}"),
+        ('"{\\"timeout\\": 5}"', "is JSON, but not an object; write it as {…}"),
     ],
 )
 def test_an_extra_that_is_no_json_object_is_refused_and_not_shown(extra: str, problem: str) -> None:
@@ -414,7 +419,7 @@ def test_an_extra_may_be_left_out(extra: str | None) -> None:
         ("Requests per minute", "requests_per_minute"),
         ("REQUESTS_PER_MINUTE", "requests_per_minute"),
         (" requests_per_minute", "requests_per_minute"),
-        ("extra__lucca__requests_per_minute", "requests_per_minute"),
+        ("extra__lucca__requests_per_minut", "requests_per_minute"),
         ("time_out", "timeout"),
         ("timeouts", "timeout"),
         ("timeout_in_seconds", "timeout"),
@@ -432,6 +437,14 @@ def test_a_name_that_is_close_to_one_of_ours_is_refused(name: str, meant: str) -
     assert message.startswith("Connection 'lucca_acme': Extra has ")
     assert message.endswith(f", which is close to {meant}; correct the name.")
     assert message.isprintable()
+
+
+def test_what_the_test_button_of_airflow_2_posts_is_read() -> None:
+    # Each field under two names, and a box that is checked as "y".
+    posted = {"requests_per_minute": "30", "allow_insecure_http": "y"}
+    tenant = read("http://acme.test", extra={**posted, **{f"extra__lucca__{name}": posted[name] for name in posted}})
+    assert (tenant.requests_per_minute, tenant.base_url) == (30, "http://acme.test")
+    assert read("acme.test", extra={"extra__lucca__timeout": "7"}).timeout == 7.0
 
 
 def test_extras_of_others_are_allowed_masked_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

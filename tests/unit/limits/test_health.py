@@ -74,7 +74,7 @@ def test_429s_that_ask_for_no_time_are_asked_about_less_and_less_often():
 def test_a_wait_beyond_ten_minutes_is_left_to_the_tasks_retry():
     stop = Health().take(throttled(601.0), T)
     assert stop == Stop(
-        "Lucca's rate limit is used up (429), and it asks to wait 601 s", retry_after=601.0, outage=True
+        "the tenant's rate limit is used up: Lucca asks to wait 601 s (429)", retry_after=601.0, outage=True
     )
 
 
@@ -159,7 +159,7 @@ def test_failures_in_a_row_are_waited_for_longer_and_longer_and_ten_are_enough(a
     assert stop is not None
     assert stop.retry_after is None
     assert stop.outage
-    assert f"10 requests in a row got no clear answer; the last: {answer}" in stop.reason
+    assert f"10 requests in a row got no clear answer. The last: {answer}" in stop.reason
 
 
 def test_the_failures_of_one_burst_count_once():
@@ -183,7 +183,7 @@ def test_a_503_is_waited_for_as_lucca_asks(retry_after, wait):
 
 def test_a_503_that_asks_for_more_than_ten_minutes_is_left_to_the_tasks_retry():
     stop = Health().take(LuccaInDoubtError("503", retry_after=601.0), T)
-    assert stop == Stop("Lucca does not answer as it should, and asks to wait 601 s", retry_after=601.0, outage=True)
+    assert stop == Stop("Lucca is down and asks to wait 601 s", retry_after=601.0, outage=True)
 
 
 def test_a_shorter_wait_does_not_end_a_longer_one():
@@ -298,7 +298,7 @@ def test_five_403s_in_a_row_stop_the_run_and_say_which_right_is_missing(take, ri
     counted = getattr(access, take)
     assert [counted(FORBIDDEN) for _ in range(4)] == [None] * 4
     stop = counted(FORBIDDEN)
-    assert "5 requests in a row were refused with 403" in stop.reason
+    assert "5 requests in a row got a 403" in stop.reason
     assert f"lacks the right to {right}" in stop.reason
 
 

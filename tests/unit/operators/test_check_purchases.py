@@ -42,7 +42,7 @@ def everything(lucca: Sandbox) -> tuple[list[int], dict[str, Any]]:
         "closable": lucca.closable_ids[:2],
         "already_closed": [closed],
         "blocked": [{"id": blocked, "reasons": ["invoice F1 of 2026-01-31: to review, not paid"]}],
-        "unknown": [{"id": UNKNOWN, "reason": "Lucca has no such purchase, or this API key may not see it (404)"}],
+        "unknown": [{"id": UNKNOWN, "reason": "no such purchase, or the API key may not see it (404)"}],
         "left_out": [],
     }
 
@@ -56,10 +56,10 @@ def test_by_default_a_blocked_purchase_fails_the_task_for_good_with_every_reason
     with pytest.raises(AirflowFailException) as raised:
         run(ti, purchase_ids=ids)
     message, *lines = str(raised.value).split("\n- ")
-    assert message.startswith("2 purchase(s) cannot be closed now, so nothing is passed on. Fix the cause in Lucca")
+    assert message.startswith("2 of 5 purchases cannot be closed now; none is passed on. Fix the cause in Lucca")
     assert lines == [
         f"purchase {ids[1]}: invoice F1 of 2026-01-31: to review, not paid",
-        "purchase 1: not known, Lucca has no such purchase, or this API key may not see it (404)",
+        "purchase 1: no such purchase, or the API key may not see it (404)",
     ]
     assert ti.report == expected
     assert {key: ti.pushed[key] for key in expected} == expected
@@ -67,7 +67,7 @@ def test_by_default_a_blocked_purchase_fails_the_task_for_good_with_every_reason
 
 def test_if_only_it_is_not_known_a_retry_is_let_to_find_out(lucca):
     ti = TaskInstance()
-    with pytest.raises(LuccaUnresolvedError, match="purchase 1: not known, Lucca has no such purchase"):
+    with pytest.raises(LuccaUnresolvedError, match="purchase 1: no such purchase"):
         run(ti, purchase_ids=[UNKNOWN, lucca.closable_ids[0]])
     assert ti.report["closable"] == lucca.closable_ids[:1]
 
@@ -141,7 +141,7 @@ def test_documents_since_is_sent_as_a_filter_and_what_it_hides_is_never_closable
         ({"on_blocked": "ignore"}, "on_blocked: 'ignore' is none of 'fail', 'warn' and 'skip'"),
         ({"on_blocked": None}, "on_blocked: None is none of"),
         ({"documents_since": "31/01/2026"}, "documents_since: '31/01/2026' is not a date"),
-        ({"documents_since": "2999-01-01"}, "documents_since: 2999-01-01 is yet to come"),
+        ({"documents_since": "2999-01-01"}, "documents_since: 2999-01-01 is in the future"),
         ({"approved_states": []}, "approved_states is empty"),
         ({"paid_states": {"Paid": True}}, "paid_states: {'Paid': True} is not a list"),
         ({"cancelled_states": [None]}, "cancelled_states: None is not the name of a state"),
@@ -180,7 +180,7 @@ def test_a_wrong_key_fails_the_task_and_the_link_is_there(lucca, monkeypatch):
     assert len(lucca.requests) == 1
     result = ti.pushed["return_value"]
     assert [item["id"] for item in result["unknown"]] == lucca.closable_ids
-    assert "Lucca answered 401" in result["unknown"][0]["reason"]
+    assert "Lucca refused the API key" in result["unknown"][0]["reason"]
     assert ti.pushed["closable"] == []
 
 
@@ -204,7 +204,7 @@ def test_an_error_names_fifty_purchases_and_says_where_the_others_are(lucca):
     with pytest.raises(AirflowFailException) as raised:
         run(purchase_ids=ids)
     assert str(raised.value).count("\n- purchase ") == 50
-    assert "and 10 more, see the report" in str(raised.value)
+    assert "and 10 more; " in str(raised.value)
 
 
 @pytest.mark.parametrize(

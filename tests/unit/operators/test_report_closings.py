@@ -226,7 +226,7 @@ def test_another_run_s_file_is_left_alone_and_no_retry_would_help(lucca: Sandbox
     run(report=told, path=f"{tmp_path}/closing.csv")
     before = (tmp_path / "closing.csv").read_bytes()
     ti = Instance("run 2")
-    with pytest.raises(AirflowFailException, match=r"closing\.csv is there already"):
+    with pytest.raises(AirflowFailException, match=r"closing\.csv already exists"):
         run(ti, report=told, path=[f"{tmp_path}/closing.csv", f"{tmp_path}/closing.html"])
     assert (tmp_path / "closing.csv").read_bytes() == before
     assert ti.pushed["paths"] == [f"{tmp_path}/closing.html"]

@@ -122,7 +122,7 @@ def test_nothing_to_wait_for_skips_the_task_and_the_link_is_there(lucca):
         ({"cancelled_states": [None]}, "cancelled_states: None is not the name of a state"),
         ({"closable_states": [""]}, "closable_states: '' is not the name of a state"),
         ({"poke_interval": 0.1}, "poke_interval: 0.1 s is too short. Give at least 0.2 s, the window of the tenant's"),
-        ({"exponential_backoff": True, "deferrable": True}, "exponential_backoff: True does nothing if deferrable"),
+        ({"exponential_backoff": True, "deferrable": True}, "exponential_backoff: it does nothing with deferrable"),
     ],
 )
 def test_bad_arguments_fail_for_good_before_anything_is_sent(lucca, arguments, message):
@@ -269,7 +269,7 @@ def test_a_limit_that_stays_used_up_counts_as_nothing_ready(lucca, logged):
     lucca.behaviour.retry_after = 700
     lucca.fail_next("throttle", method="GET")
     assert look(purchase_ids=lucca.closable_ids) is None
-    assert "No clear answer, looking again later" in logged()
+    assert "No clear answer; checking again at the next poke" in logged()
     assert look(purchase_ids=lucca.closable_ids) == lucca.closable_ids
 
 
@@ -285,7 +285,7 @@ def test_a_wrong_key_fails_the_task_since_no_wait_mends_it(lucca, monkeypatch):
     with pytest.raises(AirflowSkipException, match=r"never_fail is set to True.\n- .*API key"):
         new_sensor(purchase_ids=[1], never_fail=True).execute(new_context())
     # Airflow goes on after an error that silent_fail lets pass.
-    with pytest.raises(AirflowSensorTimeout, match=r"\n- the last look got no clear answer: .*API key"):
+    with pytest.raises(AirflowSensorTimeout, match=r"\n- the last check got no clear answer: .*API key"):
         new_sensor(purchase_ids=[1], silent_fail=True, timeout=0).execute(new_context())
 
 
@@ -363,6 +363,6 @@ def test_a_deferrable_sensor_counts_its_time_out_over_all_waits(lucca, airflow_d
     ],
 )
 def test_an_unknown_event_fails_loudly_and_retryably(lucca, event):
-    with pytest.raises(LuccaUnresolvedError, match="The trigger came back with"):
+    with pytest.raises(LuccaUnresolvedError, match="The trigger returned"):
         new_sensor(purchase_ids=[1], deferrable=True).execute_complete(new_context(), event)
     assert lucca.requests == []

@@ -56,7 +56,7 @@ def test_a_file_is_written_and_only_its_own_task_replaces_it(place: Any, form: s
     assert read(f"closing.{form}") == first
     write_report(path, second, form)
     assert read(f"closing.{form}") == second
-    with pytest.raises(FileTakenError, match=f"closing.{form} is there already"):
+    with pytest.raises(FileTakenError, match=f"closing.{form} already exists"):
         write_report(path, content(form, run_id="another"), form)
     assert read(f"closing.{form}") == second
 
