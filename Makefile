@@ -62,10 +62,6 @@ test: .venv/3-3/ready ## Lint, and run the unit and integration tests on Airflow
 	test -z "$$failed" || { echo "make test: FAILED:$$failed" >&2; exit 1; }; \
 	echo "make test: everything passed that was run."
 
-# What knows no Airflow, as tests/unit/test_imports.py sees to, is the same on all: make test tries it on the newest line.
-DOMAIN := closing limits reading checking reports
-test-2.11: PYTEST_ARGS += $(DOMAIN:%=--ignore=tests/unit/%)
-
 # Imports, what Airflow learns about the provider, its form, and the example DAGs.
 QUICK_TESTS := tests/unit/test_imports.py tests/integration/test_versions.py \
 	tests/integration/test_providers_manager.py tests/integration/test_example_dags.py

@@ -82,3 +82,9 @@ def test_airflow_finds_the_provider_through_its_entry_point(wheel: zipfile.ZipFi
     assert dict(entry_points["apache_airflow_provider"]) == {
         "provider_info": "lucca_provider.get_provider_info:get_provider_info"
     }
+
+
+def test_it_links_to_its_documentation_under_the_label_that_airflow_shows(meta: Message) -> None:
+    links = dict(link.split(", ") for link in meta.get_all("Project-URL", []))
+    assert {"Documentation", "Source", "Changelog"} <= set(links)
+    assert all(address.startswith("https://") for address in links.values())
