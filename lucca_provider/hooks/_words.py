@@ -45,6 +45,8 @@ class Show:
         self._size = min(MIN_PART, len(secret))
         # An escape that is a part of the key itself is not told from one that the server added.
         keys = [_lower(key) for key, _ in _readings(secret)]
+        # A UUID is often written without its dashes.
+        keys.append(re.sub(r"[\W_]", "", self._secret))
         self._parts = {key[at : at + self._size] for key in keys for at in range(len(key) - self._size + 1)}
 
     def __call__(self, text: str, *, is_cut: bool = False, most: int = MAX_SHOWN) -> str:

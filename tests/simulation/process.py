@@ -1,7 +1,7 @@
 """
 A task process: what the operator and its driver do, step by step, without Airflow and without threads.
 
-It follows ``ClosePurchaseOperator._close`` and ``_finish``, and :class:`lucca_provider.closing.driver.Driver`.
+It follows :class:`lucca_provider.tasks.stay.Stay` and :class:`lucca_provider.closing.driver.Driver`.
 """
 
 from __future__ import annotations

@@ -611,6 +611,13 @@ def test_a_part_of_the_key_that_the_server_shows_is_blotted_out(text: str, shown
         assert error.detail == shown
 
 
+@pytest.mark.parametrize("echo", [UUID_KEY.replace("-", ""), UUID_KEY.replace("-", "").upper()])
+def test_a_key_without_its_dashes_is_blotted_out(echo: str) -> None:
+    error = error_of(answer(401, f"Key {echo} is unknown".encode()), secret=UUID_KEY)
+    assert error is not None
+    assert error.detail == "Key *** is unknown"
+
+
 @pytest.mark.parametrize("form", ["{1}", "%{0:02x}", "&#{0};", "\\u{0:04x}", "%25{0:02X}"])
 def test_a_part_of_the_key_at_an_end_that_nobody_knows_is_blotted_out(form: str) -> None:
     for length in range(1, len(UUID_KEY)):
