@@ -278,6 +278,12 @@ def test_an_amount_that_is_not_known_any_more_or_was_not_known_blocks():
     assert find_reasons(unknown, known) == ["billed unknown amount when approved, 100.00 EUR now"]
 
 
+def test_an_amount_of_an_unknown_shape_is_shown_as_it_was_written():
+    seen = read_snapshot(GOOD, name="unchanged_since").purchases[1]
+    (reason,) = find_changes(replace(seen, billed="1e EUR"), seen, has_all=True)
+    assert reason.startswith("billed 1e EUR when approved, ")
+
+
 def test_ten_changes_are_named_and_the_others_counted():
     before = [chairs(), *(invoice(number) for number in range(20, 35))]
     now = [chairs(), *(invoice(number, conformityState="Bypassed") for number in range(20, 35))]

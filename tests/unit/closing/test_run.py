@@ -264,6 +264,16 @@ def test_when_readings_become_too_old_what_is_open_is_closed_before_more_is_read
     take(run, (read(9), "Ongoing"), (close(9), None), (read(1), "Ongoing"), (close(1), None), at=T + 601)
 
 
+def test_a_run_in_which_no_closing_can_be_in_time_stops():
+    run = new_run(7)
+    take(run, (read(7), "Ongoing"))
+    for late in (601, 1202):
+        take(run, (read(7), "Ongoing"), at=T + late)
+    report = ended(run, T + 1803)
+    assert ids(report["unresolved"]) == [7]
+    assert "ten minutes" in reasons(report)[0]
+
+
 @given(
     seconds=st.integers(0, 900),
     count=st.integers(1, 30),

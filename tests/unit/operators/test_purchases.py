@@ -372,8 +372,13 @@ def test_an_interruption_before_a_wait_is_reported(lucca, monkeypatch):
     assert len(ti.report["unresolved"]) == 6 - len(lucca.closed_ids)
 
 
-def test_a_kill_before_the_run_does_no_harm():
-    new_operator(purchase_ids=[1]).on_kill()
+def test_a_kill_before_the_run_lets_nothing_be_sent(lucca):
+    operator, ti = new_operator(purchase_ids=lucca.purchase_ids), TaskInstance()
+    operator.on_kill()
+    with pytest.raises(LuccaUnresolvedError, match="the task was killed"):
+        run(operator, ti)
+    assert len(ti.report["unresolved"]) == len(lucca.purchase_ids)
+    assert lucca.requests == []
 
 
 # -- waiting without a worker ----------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def test_it_takes_whatever_the_check_takes_and_keeps_no_slot_while_it_waits():
         set(inspect.signature(each.__init__).parameters) for each in (PurchasesClosableSensor, CheckPurchasesOperator)
     )
     # What is about a result that somebody approves.
-    approval = {"unchanged_since", "exclude", "document_dates", "closing_date"}
+    approval = {"unchanged_since", "approved_by", "exclude", "document_dates", "closing_date"}
     assert of_check - takes == {"on_blocked", "multiple_outputs"} | approval
     assert PurchasesClosableSensor(task_id="wait", purchase_ids=[1]).mode == "reschedule"
 
