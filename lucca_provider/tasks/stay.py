@@ -89,19 +89,7 @@ class Stay:
 
     def _close(self, event: Mapping[str, Any] | None) -> Report:
         arguments = read_closing(self._task, self._context)
-        environment = "unknown"
-        try:
-            hook = connect(self._task.lucca_conn_id)
-            environment = hook.environment
-            push_link(self._context, hook)
-            if not arguments.purchase_ids:
-                raise AirflowSkipException("There are no purchases to close.")
-            run = self._begin(hook, arguments, event)
-        except BaseException as error:
-            # After a wait there is a report that says more.
-            if event is None:
-                push_not_begun(self._task, self._context, arguments.purchase_ids, error, environment)
-            raise
+        hook, run = self._prepare(arguments, event)
         driver = self._driver = Driver(
             run,
             partial(perform, hook.client, arguments),
@@ -124,6 +112,22 @@ class Stay:
             self._push_report(run, run.end())
             raise
         return self._finish(run, report) if moment is None else self._leave_until(moment, packed, run)
+
+    def _prepare(self, arguments: Arguments, event: Mapping[str, Any] | None) -> tuple[LuccaHook, ClosingRun]:
+        """Connect and open the journal; push a report if that fails."""
+        environment = "unknown"
+        try:
+            hook = connect(self._task.lucca_conn_id)
+            environment = hook.environment
+            push_link(self._context, hook)
+            if not arguments.purchase_ids:
+                raise AirflowSkipException("There are no purchases to close.")
+            return hook, self._begin(hook, arguments, event)
+        except BaseException as error:
+            # After a wait there is a report that says more.
+            if event is None:
+                push_not_begun(self._task, self._context, arguments.purchase_ids, error, environment)
+            raise
 
     def _pack(self, carried: Mapping[str, Any] | None, tenant: str) -> str:
         """Return what a deferral brings along; nothing if it is more than Airflow's database holds."""
