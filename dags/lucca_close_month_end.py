@@ -1,15 +1,13 @@
 """
 ### The whole month-end: find, check, approve, check again, close, report
 
-Every ongoing purchase is checked, whatever its month: one that is paid late would be left behind otherwise. A person
-approves those that can be closed; what has changed when they are checked again is not closed. The report names every
-purchase, whatever happened. To leave some out, give their ids as the parameter `exclude`.
+Every ongoing purchase is checked, whatever its month, so one that is paid late is not left behind. A person approves
+those that can be closed. What has changed by the second check is not closed. The parameter `exclude` leaves some out.
 
 | Needs | |
 |---|---|
 | Airflow 3.1 and the provider *standard* 1.8, or later | for the approval: without it nothing is closed |
-| connection `lucca_default` | the Lucca tenant |
-| variable `lucca_reports` | a folder for the reports: `/data/reports`, `s3://finance/reports` … |
+| connection `lucca_default`, variable `lucca_reports` | the Lucca tenant; a folder for the reports, also `s3://…` |
 """
 
 from datetime import timedelta
@@ -36,12 +34,14 @@ ASKED = {"assigned_users": [], "notifiers": [], "response_timeout": timedelta(da
 with DAG(
     dag_id="lucca_close_month_end",
     doc_md=__doc__,
+    dag_display_name="lucca_close_month_end" + ("" if ApprovalOperator else " (needs Airflow 3.1)"),
     schedule="0 6 1 * *" if ApprovalOperator else None,
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,
     params={"exclude": Param([], type="array", items={"type": "integer"}, title="Purchases to leave out")},
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},
+    tags=["lucca", "example"],
 ):
     find = ListPurchasesOperator(task_id="find")
     check = CheckPurchasesOperator(

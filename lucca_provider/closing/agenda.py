@@ -128,6 +128,17 @@ class Agenda:
         self._single.extend(self.unlisted)
         self.unlisted.clear()
 
+    def renew(self, now: float) -> bool:
+        """
+        Find out what is to be read again.
+
+        :param now: the present moment
+        :return: whether that needs the list from its first page
+        """
+        # Both, whatever the first one finds: what has expired is what is open no more.
+        expired = self.expire(now)
+        return self.resume() or expired
+
     def resume(self) -> bool:
         """
         Take up what was to come later, if its time has come.

@@ -45,9 +45,13 @@ class Driver:
         self._leave_after = leave_after
         self._clock = clock or Clock()
         self._steps: SimpleQueue[Step | None] = SimpleQueue()
+        """For the threads to take; ``None`` ends the one that takes it."""
         self._answers: deque[tuple[Step, object]] = deque()
+        """From the threads, in the order in which they came."""
         self._calls: SimpleQueue[None] = SimpleQueue()
+        """Wakes the driver: there is an answer, or it is to stop."""
         self._in_flight: set[Step] = set()
+        """Taken, and not yet recorded."""
 
     def drive(self) -> float | None:
         """

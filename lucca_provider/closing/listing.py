@@ -30,6 +30,7 @@ class Listing:
         """How far it was read; ``None`` once it cannot be used."""
         # Half of a reading's age is left for closing what the first page told.
         self._affordable = window.limit * READING_AGE / 2 / window.seconds
+        """Pages at most: reading more would make the first ones too old."""
 
     @property
     def page(self) -> str | None:

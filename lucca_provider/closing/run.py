@@ -336,12 +336,11 @@ class ClosingRun:
         if self._health.access.probe_due:
             is_asked = any(step.kind is Kind.PROBE for step in self._in_flight)
             return None if is_asked else (Step(Kind.PROBE), now)
-        expired, resumed = self._agenda.expire(now), self._agenda.resume()
+        if self._agenda.renew(now):
+            self._listing.begin_anew()
         if self._agenda.expiries >= MAX_EXPIRIES:
             self.stop("the rate limit leaves no time to close a purchase within ten minutes of reading its state")
             return None
-        if expired or resumed:
-            self._listing.begin_anew()
         if self._agenda.unlisted and not self._agenda.is_pressed:
             # A page is asked for alone: what it tells is then newer than anything else that is known.
             if self._in_flight:

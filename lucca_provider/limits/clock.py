@@ -18,6 +18,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
+        """Seconds from the monotonic clock's zero to the epoch, as the system's clock told them at the start."""
 
     def now(self) -> float:
         """Return seconds since the epoch."""

@@ -33,6 +33,7 @@ class Pacer:
         self._window = window
         self._clock = clock or Clock()
         self._lock = threading.Lock()
+        """Held over a whole call with its repetitions: calls of several threads go out one after another."""
 
     def call(self, perform: Callable[[], Answer], *, repeat_in_doubt: bool) -> Answer:
         """

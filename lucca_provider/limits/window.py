@@ -26,7 +26,9 @@ class Window:
         self.limit = limit
         self.seconds = seconds
         self._answers = sorted(answers)
+        """Moments of the answers that may still count, the oldest first."""
         self._in_flight = 0
+        """Requests without an answer so far: each takes up room, since the server may see it any moment."""
 
     def room_at(self, now: float) -> float | None:
         """

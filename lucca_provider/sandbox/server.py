@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,8 @@ class Sandbox(Settings):
         self._record = Record(self.keep_requests, clock)
         self._gate = Gate(self, self._plan, self._record, Api(self._tenant, self), clock)
         self._page = Page(self, self._tenant, self._record, self._gate)
-        self._listener: Listener | None = None
+        self._at_exit = ExitStack()
+        self._was_entered = False
 
     def __enter__(self) -> Self:
         """
@@ -58,11 +60,13 @@ class Sandbox(Settings):
         :raises OSError: if the address can't be had, for instance because the port is taken
         :raises RuntimeError: if it was entered before
         """
-        if self._listener is not None:
+        if self._was_entered:
             raise RuntimeError("a Sandbox can be entered once only: make a new one")
-        self._listener = Listener(self.host, self.port, self._page)
-        self.port = self._listener.port
-        self._listener.start()
+        listener = Listener(self.host, self.port, self._page)
+        self.port = listener.port
+        listener.start()
+        self._was_entered = True
+        self._at_exit.callback(listener.stop)
         return self
 
     def __exit__(
@@ -72,8 +76,7 @@ class Sandbox(Settings):
         traceback: TracebackType | None,
     ) -> None:
         self._gate.stop()
-        if self._listener is not None:
-            self._listener.stop()
+        self._at_exit.close()
 
     # --- what the tenant holds ---
 

@@ -47,7 +47,9 @@ class Stay:
         self._task = task
         self._context = context
         self._driver: Driver | None = None
+        """What a kill signal has to stop, once there is anything."""
         self._killed = False
+        """Whether a kill signal has come: it may come before there is a driver."""
 
     def close(self) -> Report:
         """
