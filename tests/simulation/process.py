@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import lucca_provider.closing.run as run_module
-from lucca_provider.closing import Attempt, ClosingRun, Decision, Journal, Outcome, Pause, Report, Step
+from lucca_provider.closing import Attempt, ClosingRun, Journal, Outcome, Pause, Report, Step
 from lucca_provider.limits import Window
 from lucca_provider.tasks.store import MAX_EVENT_SIZE, TaskStateStore, open_journal, pack, read_attempt, unpack
 from tests.simulation.faults import WRITE_FAULTS
@@ -43,16 +43,25 @@ class InterruptedTaskError(BaseException):
 _AT_A_LINE = {"killed at a line": KilledError, "interrupted at a line": InterruptedTaskError}
 
 
+_LOGGED = {
+    "closed": Outcome.CLOSED,
+    "was": Outcome.ALREADY_CLOSED,
+    "refused": Outcome.REJECTED,
+    "unresolved": Outcome.UNRESOLVED,
+}
+
+
 class Log:
     """Takes the place of the run's logger: notes outcomes, for the try that is at work."""
 
     def __init__(self) -> None:
         self.unit: Unit | None = None
 
-    def log(self, level: int, message: str, purchase_id: int, decision: Decision, known: str) -> None:
-        """Take an outcome."""
+    def log(self, level: int, message: str, purchase_id: int, words: str) -> None:
+        """Take an outcome, by the first of the words that people read."""
         assert self.unit is not None
-        self.unit.logged.setdefault(purchase_id, []).append(decision.outcome)
+        first = words.partition(" ")[0].rstrip(":")
+        self.unit.logged.setdefault(purchase_id, []).append(_LOGGED[first])
 
     def info(self, *ignored: object) -> None:
         """Take anything else."""
