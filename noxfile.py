@@ -36,6 +36,9 @@ DOMAIN = ("closing", "limits", "reading", "checking", "reports")
 QUICK = ("3.0", "3.1", "3.2", "3.4")
 """What ``make test-quick`` runs on."""
 
+MEASURED = ("--cov", "--cov-report=") if os.environ.get("MEASURE") else ("--no-cov",)
+"""Whether it is noted what the tests reach, as ``make coverage`` asks for."""
+
 nox.options.envdir = ".venv"
 nox.options.default_venv_backend = "venv"
 
@@ -91,7 +94,7 @@ def add(name: str, line: str, python: str, tags: list[str]) -> None:
         # Much of a run is waiting for processes and windows, so each has two workers. Tests of a file share set-ups.
         session.run(
             *("python", "-m", "pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"),
-            *(f"--basetemp=.airflow/tests-{name}", "--cov", "--cov-report=", *known, *session.posargs),
+            *(f"--basetemp=.airflow/tests-{name}", *MEASURED, *known, *session.posargs),
             env={"COVERAGE_FILE": f".coverage.{name}", "PYENV_VERSION": None},
         )
 
@@ -127,7 +130,7 @@ for _line, (_oldest, _newest) in PYTHONS.items():
 
 @nox.session(python=False)
 def coverage(session: nox.Session) -> None:
-    """Print what the tests of ``make test`` did not reach; what only one line can run counts for all."""
+    """Print what the tests did not reach; what only one line can run counts for all."""
     for line in TESTED:
         if not list(Path().glob(f".coverage.{line}*")):
             session.skip(f"NOTHING WAS TESTED on Airflow {line}, so there is nothing to say about coverage.")
