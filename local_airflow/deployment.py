@@ -339,7 +339,8 @@ def _title(process: psutil.Process) -> str:
 
 def clean_environment() -> dict[str, str]:
     """Return the environment without what would reach an Airflow: settings of the user's own one, and of tests."""
-    foreign = ("AIRFLOW", "_AIRFLOW", "LUCCA_", "COV")
+    # Where nothing compiled is kept, each process compiles the package anew, as none that is installed does.
+    foreign = ("AIRFLOW", "_AIRFLOW", "LUCCA_", "COV", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
