@@ -20,8 +20,8 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from local_airflow.deployment import FERNET_KEY, Deployment
 
-ENCRYPTED_ASIDE = ("connection",)
-"""Tables that may hold the secret, as long as Airflow's Fernet key is needed to read it."""
+ENCRYPTED_ASIDE = ("connection", "connection_test_request")
+"""Where Airflow keeps connections, saved ones and tested ones: as long as its Fernet key is needed to read them."""
 
 
 def search(airflow: Deployment, piece: str, *folders: Path) -> set[str]:
