@@ -121,6 +121,8 @@ def _verdict(status: int, body: Body, asked: Asked, redirect: str) -> tuple[type
 def _judge_success(status: int, body: Body, asked: Asked) -> tuple[type[LuccaError], str] | None:
     if not body.complete:
         return LuccaInDoubtError, f"Lucca's answer is incomplete. {asked.doubt}"
+    if body.repeats_key:
+        return LuccaUnclearError, f"Lucca's answer repeats the API key, so it is not used. {asked.doubt}"
     if status in CLEAR and not body.says_failed and (body.is_blank or body.is_json):
         problem = asked.check(body.value)
         return (LuccaUnclearError, f"{problem} {asked.doubt}") if problem else None

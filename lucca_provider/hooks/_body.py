@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Any
 import requests
 from urllib3.exceptions import HTTPError
 
+from lucca_provider.hooks._failed import says_failed
 from lucca_provider.hooks._words import Show
 
 __all__ = ["Body", "read_body"]
@@ -25,10 +25,8 @@ MAX_ERROR_BODY = 64 * 1024
 MAX_MESSAGES = 20
 """Fields that are kept of Lucca's ``errors``, and messages of each."""
 _CHUNK = 64 * 1024
+_PACKED = ("gzip", "x-gzip", "deflate")
 _HTML_TYPES = ("text/html", "application/xhtml+xml")
-_STATUS = ("status", "statuscode", "status_code")
-_SUCCESS = ("success", "succeeded", "issuccess", "is_success", "ok")
-_WORDS = ("title", "detail", "message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,7 @@ class Body:
     :param is_html: whether it is a web page, whatever its status or type claims
     :param complete: whether it certainly was read to its end
     :param says_failed: whether it says itself that the request failed, whatever its status claims
+    :param repeats_key: whether it is a success that holds the API key, which would go wherever the answer goes
     :param title: see :class:`~lucca_provider.exceptions.LuccaError`, as ``detail`` and ``errors``; fit for one line
         of a log, and empty for an answer that does not say that it failed
     """
@@ -52,58 +51,81 @@ class Body:
     is_html: bool = False
     complete: bool = True
     says_failed: bool = False
+    repeats_key: bool = False
     title: str | None = None
     detail: str | None = None
     errors: dict[str, list[str]] = field(default_factory=dict)
 
 
-def read_body(response: requests.Response, *, show: Show, deadline: float, headers_whole: bool = True) -> Body:
+def read_body(response: requests.Response, *, show: Show, headers_whole: bool = True) -> Body:
     """
     Read a body, and nothing into it.
 
-    :param show: makes what is shown of it fit for a log
-    :param deadline: seconds after which reading stops, however much has arrived
+    :param show: makes what is shown of it fit for a log, and knows the API key
     :param headers_whole: whether all headers could be read; what is missing may say what the body is, or how long
     """
     good = 200 <= response.status_code < 300
-    raw, read = _read(response, MAX_BODY if good else MAX_ERROR_BODY, deadline)
-    # What JSON may be written in. Web pages in UTF-16 are recognised by it, too.
-    encoding = json.detect_encoding(raw)
-    text = raw.decode(encoding, "replace").lstrip("\ufeff")
-    value, is_json = _parse(raw, encoding)
+    raw, read = _read(response, MAX_BODY if good else MAX_ERROR_BODY)
+    said = _Said(raw, is_packed=_encoding_of(response) not in ("", "identity", *_PACKED))
     # Several, with a comma between them, where there are several headers.
     content_type = response.headers.get("Content-Type", "").lower()
-    is_html = _is_html(text, content_type.partition(";")[0].strip(), is_json=is_json)
-    says_failed = good and _is_failure(value, content_type)
-    is_read = read and headers_whole
-    has_end = is_read and _has_end(response)
+    is_html = said.is_html(content_type.partition(";")[0].strip())
+    failed = good and said.is_failure(content_type)
+    has_end, is_complete = _ending(response, said) if read and headers_whole else (False, False)
+    is_success = good and not failed
     return Body(
-        value,
-        is_json=is_json,
-        is_blank=not raw.strip(),  # a byte order mark alone is something
+        said.value,
+        is_json=said.is_json,
+        is_blank=said.is_blank,
         is_html=is_html,
-        complete=has_end or (is_read and isinstance(value, (dict, list))),
-        says_failed=says_failed,
-        **({} if is_html or (good and not says_failed) else _details(text, show, is_cut=not has_end)),
+        complete=is_complete,
+        says_failed=failed,
+        repeats_key=good and show.is_in(said.text, said.value),
+        **({} if is_html or is_success else _details(said.text, show, is_cut=not has_end)),
     )
 
 
-def _is_html(text: str, content_type: str, *, is_json: bool) -> bool:
-    start = text.lstrip()[:1]
-    return start == "<" or bool(start and content_type in _HTML_TYPES and not is_json)
+class _Said:
+    """What bytes say, as text and as JSON; nothing if they are still packed, whatever they look like."""
+
+    def __init__(self, raw: bytes, *, is_packed: bool) -> None:
+        # What JSON may be written in. Web pages in UTF-16 are recognised by it, too.
+        encoding = json.detect_encoding(raw)
+        self.text = raw.decode(encoding, "replace").lstrip("\ufeff")
+        self.value: Any
+        self.value, self.is_json = (None, False) if is_packed else _parse(raw, encoding)
+        # A byte order mark alone is something.
+        self.is_blank = not (raw if is_packed else raw.strip(b" \t\r\n"))
+
+    @property
+    def has_end(self) -> bool:
+        """Whether it shows itself that nothing is missing."""
+        return isinstance(self.value, (dict, list))
+
+    def is_failure(self, content_type: str) -> bool:
+        """Return whether it says that something failed, by its type or by what it holds."""
+        return "problem" in content_type or says_failed(self.value)
+
+    def is_html(self, content_type: str) -> bool:
+        """Return whether it is a web page, by how it begins or by its type."""
+        start = self.text.lstrip()[:1]
+        return start == "<" or bool(start and content_type in _HTML_TYPES and not self.is_json)
 
 
-def _read(response: requests.Response, limit: int, deadline: float) -> tuple[bytes, bool]:
+def _encoding_of(response: requests.Response) -> str:
+    return response.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _read(response: requests.Response, limit: int) -> tuple[bytes, bool]:
     """Read at most ``limit`` bytes; say whether that was all of it."""
-    until = time.monotonic() + deadline
     raw = bytearray()
-    unpack = _Unpack(response.headers.get("Content-Encoding", ""))
+    unpack = _Unpack(_encoding_of(response))
     try:
-        # What has arrived, as it arrives, so that a slow drip cannot outlast the deadline. Unpacked here, since
-        # urllib3 does not say whether what was packed is whole.
+        # What has arrived, as it arrives: it is shown, should the rest not come. Unpacked here, since urllib3 does not
+        # say whether what was packed is whole.
         while chunk := response.raw.read1(_CHUNK, decode_content=False):
             raw += unpack(chunk, limit + 1 - len(raw))
-            if len(raw) > limit or time.monotonic() > until:
+            if len(raw) > limit:
                 return bytes(raw[:limit]), False
     except (OSError, HTTPError, zlib.error):
         return bytes(raw), False
@@ -114,8 +136,7 @@ class _Unpack:
     """Unpacks gzip and deflate. What is packed otherwise was not asked for, and stays as it is."""
 
     def __init__(self, encoding: str) -> None:
-        packed = encoding.strip().lower() in ("gzip", "x-gzip", "deflate")
-        self._inflate = zlib.decompressobj(32 + zlib.MAX_WBITS) if packed else None
+        self._inflate = zlib.decompressobj(32 + zlib.MAX_WBITS) if encoding in _PACKED else None
         self._begun = False
 
     def __call__(self, chunk: bytes, most: int) -> bytes:
@@ -129,17 +150,32 @@ class _Unpack:
         return self._inflate.eof and not self._inflate.unused_data
 
 
+def _is_framed(headers: Mapping[str, str]) -> bool:
+    """Return whether there is one way only to read how long an answer is (RFC 9112, 6.3)."""
+    length = headers.get("Content-Length")
+    return length is None or ("Transfer-Encoding" not in headers and bool(re.fullmatch(r"\s*[0-9]+\s*", length)))
+
+
+def _ending(response: requests.Response, said: _Said) -> tuple[bool, bool]:
+    """Return whether an answer that was read says where it ends, and whether it certainly is whole."""
+    if not _is_framed(response.headers):
+        return False, False
+    has_end = _has_end(response)
+    return has_end, has_end or said.has_end
+
+
 def _has_end(response: requests.Response) -> bool:
     """Return whether the answer says how long it is; one that ends with its connection may have broken off."""
     headers = response.headers
     if "Transfer-Encoding" in headers:
         return headers["Transfer-Encoding"].strip().lower() == "chunked"
-    return response.status_code == 204 or bool(re.fullmatch(r"[0-9]+", headers.get("Content-Length", "").strip()))
+    return response.status_code == 204 or "Content-Length" in headers
 
 
 def _parse(raw: bytes, encoding: str) -> tuple[Any, bool]:
     try:
-        return json.loads(raw.decode(encoding).lstrip("\ufeff"), parse_constant=_refuse_constant), True
+        text = raw.decode(encoding).lstrip("\ufeff")
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_members), True
     except (ValueError, RecursionError):
         return None, False
 
@@ -148,51 +184,11 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _is_failure(value: object, content_type: str) -> bool:
-    """Return whether a success says that it failed, by its type or by what it holds."""
-    return "problem" in content_type or _says_failed(value)
-
-
-def _says_failed(value: object) -> bool:
-    """Return whether JSON says that something failed, itself or in an item of a list."""
-    values = [value]
-    while values:  # no recursion: JSON may be nested deeper than Python calls may be
-        value = values.pop()
-        if isinstance(value, list):
-            values += value
-        elif isinstance(value, dict):
-            if any(_member_says_failed(name.lower(), said) for name, said in value.items()) or _is_problem(value):
-                return True
-        elif value is False or (isinstance(value, str) and value):
-            return True
-    return False
-
-
-def _member_says_failed(name: str, said: object) -> bool:
-    if name in ("error", "errors"):
-        return bool(said)
-    if name in _SUCCESS:
-        return str(said).lower() == "false"
-    return name in _STATUS and _is_error_status(said)
-
-
-def _is_error_status(said: object) -> bool:
-    # A purchase itself may have a status that is another text.
-    if isinstance(said, str) and (digits := re.match(r"\s*([0-9]+)(?![\w-])", said)):
-        said = float(digits[1])
-    return isinstance(said, (int, float)) and said >= 400  # True is 1
-
-
-def _is_problem(value: Mapping[str, Any]) -> bool:
-    """Return whether an object has the form of a problem (RFC 9457) or of a message, and not that of a purchase."""
-    lower = {name.lower(): said for name, said in value.items()}
-    words = {name for name in _WORDS if isinstance(lower.get(name), str) and lower[name]}
-    if "id" not in lower and "state" not in lower:
-        return bool(words)
-    # It may be a purchase, which has a title too. The type of a purchase is a word.
-    kind = lower.get("type")
-    is_address = isinstance(kind, str) and re.match(r"\s*([a-z][a-z0-9+.-]*:|/)\S", kind, re.IGNORECASE)
-    return "title" in words and ("detail" in words or bool(is_address))
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a member is there twice, and nobody knows which one counts (RFC 8259, 4)")
+    return members
 
 
 def _details(text: str, show: Show, *, is_cut: bool) -> dict[str, Any]:

@@ -38,8 +38,14 @@ _FORM_PREFIX = "extra__lucca__"
 """What Airflow 2 puts before the name of an extra in its form."""
 LIKENESS = 0.75
 """How like one of :data:`EXTRAS` a name is, from 0 to 1, that can only be a typing error."""
-_OUR_BEGINNINGS = {"timeout_": "timeout", "requests_per_": "requests_per_minute", "allow_http": "allow_insecure_http"}
-"""A name that begins so is most likely meant for one of ours, however unlike it ends."""
+_LIKE_OURS = {
+    "timeout": re.compile("^timeout_"),
+    "requests_per_minute": re.compile("requests_per_|per_min"),
+    "allow_insecure_http": re.compile("^allow_http|insecure"),
+}
+"""What in a name shows that it is most likely meant for one of ours, however unlike the rest is."""
+_AIRFLOWS_OWN = ("extra", "__extra__")
+"""In the URI form, Airflow takes the second for all extras, if it stands alone, and the first for one of that name."""
 _known_foreign: set[tuple[str | None, str]] = set()
 """Connections and extras of others that have been logged in this process."""
 _KEY_PREFIX = re.compile(r"(?:authorization\s*:\s*)?lucca\s+application\s*=\s*", re.IGNORECASE)
@@ -172,7 +178,9 @@ class _Reader:
     def _read_extra(self) -> dict[str, Any]:
         # Airflow's own reading of it takes what is no JSON for nothing, and logs its text.
         try:
-            extra = json.loads(self._connection.extra or "{}")
+            extra = json.loads(self._connection.extra or "{}", object_pairs_hook=_members)
+        except _TwiceError:
+            problem = "gives an extra twice; leave one of them out"
         except (ValueError, RecursionError) as error:
             where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
             problem = f"is not valid JSON{where}"
@@ -187,8 +195,11 @@ class _Reader:
         for name in self._extra:
             if name in EXTRAS:
                 continue
-            plain = re.sub(r"^extra__lucca__|[^a-z_]", "", re.sub(r"[-\s]", "_", name.lower()))
-            close = [ours for begin, ours in _OUR_BEGINNINGS.items() if plain.startswith(begin)]
+            if name in _AIRFLOWS_OWN:
+                raise self._error("extra", f"has the name {name!r}; give each extra by its own name")
+            words = re.sub(r"(?<=[a-z])(?=[A-Z])|[-\s]", "_", name).lower()
+            plain = re.sub(r"^extra__lucca__|[^a-z_]", "", words)
+            close = [ours for ours, like in _LIKE_OURS.items() if like.search(plain)]
             if close := close or difflib.get_close_matches(plain, EXTRAS, n=1, cutoff=LIKENESS):
                 raise self._error("extra", f"has {_shown(name)}, which is close to {close[0]}; correct the name")
             key = (self._connection.conn_id, name)
@@ -295,6 +306,17 @@ class _Reader:
         if text not in ("true", "false", "1", "0", "yes", "no", "y", "n"):
             raise self._error("allow_insecure_http", f"{_shown(value)} is neither true nor false")
         return text in ("true", "1", "yes", "y")
+
+
+class _TwiceError(ValueError):
+    """A name is there twice, and nobody knows which value counts."""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise _TwiceError
+    return members
 
 
 def _without_prefix(extra: dict[str, Any]) -> dict[str, Any]:

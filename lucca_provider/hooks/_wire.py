@@ -1,17 +1,19 @@
 """
 What one request does on its connection, known from this side alone.
 
-Two questions cannot be answered by what a server or a proxy says: whether any byte of the request went out, and
-whether the next answer on this connection will be the answer to the next request.
+Three questions cannot be answered by what a server or a proxy says: whether any byte of the request went out, whether
+the next answer on this connection will be the answer to the next request, and how long an answer has taken.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
 import re
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -35,9 +37,16 @@ _current = threading.local()
 
 
 class Exchange:
-    """One request and its answer, made by the thread that began it."""
+    """
+    One request and its answer, made by the thread that began it.
 
-    def __init__(self) -> None:
+    :param alone: whether the request goes out on a connection that no other request has used
+    """
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self.alone = alone
+        self.answer: _FinalAnswer | None = None
+        """The answer, once its head has begun."""
         self.began = False
         """Whether a byte of the request may have gone out, to the server itself and not to a proxy's CONNECT."""
         self.over = False
@@ -45,11 +54,20 @@ class Exchange:
         self.headers_whole = True
         """Whether all headers of the answer could be read."""
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something came after the answer, which has been read: then nobody knows what belongs to what."""
+        return self.answer is not None and self.answer.has_more()
+
 
 @contextmanager
-def exchange() -> Iterator[Exchange]:
-    """Watch the one request that this thread makes meanwhile, through a :class:`WatchedAdapter`."""
-    _current.exchange = watched = Exchange()
+def exchange(*, alone: bool = False) -> Iterator[Exchange]:
+    """
+    Watch the one request that this thread makes meanwhile, through a :class:`WatchedAdapter`.
+
+    :param alone: whether it goes out on a connection that no other request has used
+    """
+    _current.exchange = watched = Exchange(alone=alone)
     try:
         yield watched
     finally:
@@ -58,6 +76,44 @@ def exchange() -> Iterator[Exchange]:
 
 def _exchange() -> Exchange | None:
     return getattr(_current, "exchange", None)
+
+
+class _Timed(io.RawIOBase):
+    """
+    Reads an answer until its time is over, however slowly it drips in: a socket's time-out begins anew with each byte.
+
+    :param sock: the socket, with the time-out that holds for the whole answer
+    :param raw: reads from it
+    """
+
+    def __init__(self, sock: Any, raw: Any) -> None:
+        self._sock = sock
+        self._raw = raw
+        self._timeout = sock.gettimeout()
+        self._until = None if self._timeout is None else time.monotonic() + self._timeout
+        self.is_over = False
+        """Whether nothing more is read from the socket."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.is_over:
+            return 0
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the answer took too long")
+            self._sock.settimeout(left)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            with suppress(OSError):  # it has been closed
+                self._sock.settimeout(self._timeout)
+            self._raw.close()
+        super().close()
 
 
 class _Lines:
@@ -80,9 +136,33 @@ class _FinalAnswer(http.client.HTTPResponse):
 
     _watched: Exchange | None = None
 
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._timed = _Timed(sock, self.fp.detach())
+        self.fp = io.BufferedReader(self._timed)
+        self._has_more = False
+        """Whether bytes were left when the answer ended."""
+
+    def has_more(self) -> bool:
+        """Return whether bytes came after the end of the answer."""
+        self._look_beyond()
+        return self._has_more
+
+    def _look_beyond(self) -> None:
+        if self.fp is not None:
+            self._timed.is_over = True
+            # Some servers end a body with an empty line of their own.
+            self._has_more = bool(self.fp.peek(1).strip(b"\r\n"))
+
+    def _close_conn(self) -> None:
+        self._look_beyond()
+        super()._close_conn()  # type: ignore[misc]
+
     def begin(self) -> None:
         """Read the head of the answer, skipping those that announce it (RFC 9110, 15.2)."""
         self._watched = _exchange()
+        if self._watched:
+            self._watched.answer = self
         self._begin_one()
         for _ in range(MAX_INTERIM):
             # 101 is final: nobody asked for another protocol, and what follows is not HTTP.
@@ -103,6 +183,14 @@ class _FinalAnswer(http.client.HTTPResponse):
         if lines.last not in (b"\r\n", b"\n"):
             raise http.client.HTTPException("the connection ended among the headers")
         self._note_broken_headers()
+
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]
+        # Python reads the number as it reads its own: +200, 2_00. A proxy's answer to CONNECT is read elsewhere.
+        line = self.fp.last if isinstance(self.fp, _Lines) else None
+        if line is not None and not re.fullmatch(rb"HTTP/1\.[0-9] [0-9]{3}(?: [^\r\n]*)?\r?\n", line):
+            raise http.client.BadStatusLine("")
+        return version, status, reason
 
     def _note_broken_headers(self) -> None:
         try:
@@ -127,7 +215,7 @@ class _FinalAnswer(http.client.HTTPResponse):
             self.chunk_left = self._read_size() or None
             if self.chunk_left is None:
                 self._skip_trailers()
-                self._close_conn()  # type: ignore[attr-defined]
+                self._close_conn()
         return self.chunk_left
 
     def _read_size(self) -> int:
@@ -177,6 +265,16 @@ class _Watched(HTTPConnection):
         super().send(data)
 
 
+class _Fresh(HTTPConnectionPool):
+    """Connects anew for each request that goes out alone."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        connection = super()._get_conn(timeout)
+        if (watched := _exchange()) and watched.alone:
+            connection.close()
+        return connection
+
+
 class WatchedAdapter(HTTPAdapter):
     """Makes each request exactly once, on a connection that :func:`exchange` can watch."""
 
@@ -207,4 +305,4 @@ def _watched(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
     if issubclass(pool.ConnectionCls, _Watched):
         return pool
     connection = type(f"Watched{pool.ConnectionCls.__name__}", (_Watched, pool.ConnectionCls), {})
-    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
+    return type(pool.__name__, (_Fresh, pool), {"ConnectionCls": connection})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import json
 import re
+import unicodedata
 from collections.abc import Iterator
 
 __all__ = ["MAX_SHOWN", "Show", "cut"]
@@ -16,6 +18,8 @@ MIN_PART = 8
 """Characters in a row of the key that are blotted out wherever they are. Fewer may be there by chance."""
 MIN_END = 4
 """Characters of the key's start that are blotted out at the end of a text, which a server may have cut there."""
+MIN_WHOLE = 16
+"""Characters in a row of the key that an answer of any size does not hold by chance."""
 MAX_ESCAPED = 4
 """Times that a text may have been escaped: a message in JSON, in JSON, in an address, in a web page."""
 MAX_ESCAPE = 64
@@ -34,8 +38,8 @@ class Show:
     """
     Makes text fit for one line of a log: without the API key and control characters, and not too long.
 
-    The key, and any part of it of :data:`MIN_PART` characters, is found in any case and however its characters are
-    escaped in JSON, in an address or in HTML, several times over too.
+    The key, and any part of it of :data:`MIN_PART` characters, is found in any case, however its characters are escaped
+    in JSON, in an address or in HTML, several times over too, and whatever stands between its letters and digits.
 
     :param secret: the API key
     """
@@ -46,8 +50,10 @@ class Show:
         # An escape that is a part of the key itself is not told from one that the server added.
         keys = [_lower(key) for key, _ in _readings(secret)]
         # A UUID is often written without its dashes.
-        keys.append(re.sub(r"[\W_]", "", self._secret))
+        keys.append("".join(_plain(self._secret)))
         self._parts = {key[at : at + self._size] for key in keys for at in range(len(key) - self._size + 1)}
+        whole = min(MIN_WHOLE, len(secret))
+        self._long_parts = {key[at : at + whole] for key in keys for at in range(len(key) - whole + 1)}
 
     def __call__(self, text: str, *, is_cut: bool = False, most: int = MAX_SHOWN) -> str:
         """
@@ -62,6 +68,18 @@ class Show:
         text = self._without_parts(self._without_start_at_end(text, is_cut=is_cut))
         return cut(" ".join("".join(c if c.isprintable() else " " for c in text).split()), most)
 
+    def is_in(self, text: str, value: object) -> bool:
+        """
+        Return whether an answer holds the key, or at least half of one.
+
+        :param text: the answer, of any size
+        :param value: its JSON, whose texts may be escaped
+        """
+        lower = text.lower()
+        if "\\" in lower and value is not None:
+            lower += json.dumps(value, ensure_ascii=False).lower()
+        return any(part in lower for part in self._long_parts)
+
     def _without_parts(self, text: str) -> str:
         kept, end = [], 0
         for start, stop in sorted(self._find_parts(text)):
@@ -72,10 +90,14 @@ class Show:
 
     def _find_parts(self, text: str) -> Iterator[Span]:
         for reading, spans in _readings(text):
-            lower = _lower(reading)
-            for at in range(len(lower) - self._size + 1):
-                if lower[at : at + self._size] in self._parts:
-                    yield spans[at][0], spans[at + self._size - 1][1]
+            yield from self._find_in(_lower(reading), spans)
+            letters = [(c, span) for one, span in zip(reading, spans, strict=True) for c in _plain(one)]
+            yield from self._find_in("".join(c for c, _ in letters), [span for _, span in letters])
+
+    def _find_in(self, lower: str, spans: list[Span]) -> Iterator[Span]:
+        for at in range(len(lower) - self._size + 1):
+            if lower[at : at + self._size] in self._parts:
+                yield spans[at][0], spans[at + self._size - 1][1]
 
     def _without_start_at_end(self, text: str, *, is_cut: bool) -> str:
         if is_cut:
@@ -102,6 +124,11 @@ def _lower(text: str) -> str:
     """Return a text in lower case, of the same length."""
     lower = text.lower()
     return lower if len(lower) == len(text) else "".join(c.lower() if c.isascii() else c for c in text)
+
+
+def _plain(text: str) -> Iterator[str]:
+    """Yield the letters and digits of a text in lower case, wide ones as plain ones."""
+    return (c for c in unicodedata.normalize("NFKC", text).lower() if c.isalnum())
 
 
 def _readings(text: str) -> Iterator[tuple[str, list[Span]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,13 +21,14 @@ from lucca_provider.hooks._session import CORRELATION_ID, build_session, new_cor
 from lucca_provider.hooks._tenant import Tenant
 from lucca_provider.hooks._wire import Exchange, exchange
 from lucca_provider.hooks._words import Show
+from lucca_provider.reading.states import CLOSED_STATE
 
 __all__ = ["InvoicesClient"]
 
 log = logging.getLogger(__name__)
 
-_warned: set[str] = set()
-"""Tenants of which this process has logged a deprecation: it is the same with every answer. A task that comes back to a
+_warned: set[tuple[str, str]] = set()
+"""Tenants and deprecations that this process has logged: each comes with every answer. A task that comes back to a
 worker is another process, and so warns once more."""
 
 API_PATH = "/cleemy-procurement/api"
@@ -41,9 +43,8 @@ class InvoicesClient:
     Each call sends exactly one request and returns only if Lucca clearly said yes. Otherwise it raises the error of
     :mod:`lucca_provider.exceptions` that says what Lucca certainly did. Several threads may use one client.
 
-    A kept connection that the server has closed is noticed before it is used again. If it closes just as a request
-    goes out, nobody can tell whether the request was read: that is a
-    :class:`~lucca_provider.exceptions.LuccaInDoubtError` like any other lost answer.
+    What reads may use a connection that was kept. A closing gets one of its own: whatever a server or a proxy sends
+    late, or twice, is never read as the answer to another one, and none is lost with a connection kept too long.
 
     :param tenant: whom to talk to, and with which key
     :param user_agent: value of ``User-Agent``
@@ -70,7 +71,7 @@ class InvoicesClient:
             f"/purchases/{purchase_id}/closing",
             what=f"Closing purchase {purchase_id}",
             purchase_id=purchase_id,
-            check=_any_value,
+            check=partial(_is_closing, purchase_id),
             json={name: value for name, value in body.items() if value is not None},
         )
 
@@ -134,7 +135,7 @@ class InvoicesClient:
         headers = {CORRELATION_ID: asked.correlation_id}
         url = f"{tenant.base_url}{API_PATH}{path}"
         log.debug("%s %s: lucca_correlation_id=%s", method, path, asked.correlation_id)
-        with exchange() as watched:
+        with exchange(alone=not asked.reads) as watched:
             try:
                 response = self.session.request(method, url, params=params, json=json, headers=headers, stream=True)
             except (OSError, HTTPError, http.client.HTTPException, ValueError) as failure:
@@ -146,13 +147,13 @@ class InvoicesClient:
 
     def _take(self, response: requests.Response, asked: Asked, watched: Exchange) -> Any:
         with response:  # closes its connection, unless that was given back before
-            body = read_body(
-                response, show=self._show, deadline=self._tenant.timeout, headers_whole=watched.headers_whole
-            )
+            body = read_body(response, show=self._show, headers_whole=watched.headers_whole)
+            if watched.has_more:
+                body = replace(body, complete=False)
             error = find_problem(response, body, asked, self._show)
             watched.over = True
             # After an answer that is not understood, the next one on this connection may belong to anything.
-            if body.complete and not isinstance(error, LuccaInDoubtError):
+            if asked.reads and body.complete and not isinstance(error, LuccaInDoubtError):
                 response.raw.release_conn()
         self._warn_once(response, asked)
         if error:
@@ -162,8 +163,8 @@ class InvoicesClient:
 
     def _warn_once(self, response: requests.Response, asked: Asked) -> None:
         deprecation = describe_deprecation(response.headers, self._show)
-        if deprecation and self._tenant.base_url not in _warned:
-            _warned.add(self._tenant.base_url)
+        if deprecation and (known := (self._tenant.base_url, deprecation)) not in _warned:
+            _warned.add(known)
             log.warning(
                 "Lucca says that a call %s. Check whether there is a newer version of this provider; Lucca sends "
                 "notices to the API key's technical contact. (%s, lucca_correlation_id=%s)",
@@ -173,8 +174,14 @@ class InvoicesClient:
             )
 
 
-def _any_value(value: object) -> None:
-    """Expect nothing: what a closing answers is not documented."""
+def _is_closing(purchase_id: int, value: object) -> str | None:
+    """Expect nothing, since the answer is not documented; but if it shows a purchase, then this one, and closed."""
+    if not isinstance(value, dict):
+        return None
+    state = value.get("state")
+    if isinstance(state, str) and state != CLOSED_STATE:
+        return "Lucca's answer does not show the purchase as closed."
+    return _is_purchase(purchase_id, value)
 
 
 def _is_json(value: object) -> str | None:

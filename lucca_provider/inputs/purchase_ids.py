@@ -19,6 +19,7 @@ MAX_PURCHASE_ID = 2**31 - 1
 """Lucca's ids are ``int32`` (OpenAPI of "Close a purchase")."""
 
 _LISTED_OFFENDERS = 10
+_BINARY = (bytes, bytearray, memoryview)
 
 
 def parse_purchase_ids(value: object, *, name: str = "purchase_ids") -> list[int]:
@@ -64,7 +65,7 @@ def _items(value: object, name: str) -> Iterable[object]:
     if isinstance(value, str):
         value = read_list(value, name)
     refuse_container(value, name)
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, _BINARY):
         raise InvalidInputError(f"{name}: {shown(value)} is binary. Pass a list of ids or text.")
     if is_record(value):
         raise InvalidInputError(f"{name} is one row with named fields, {shown(value)}. Pass the ids alone, as a list.")
@@ -78,7 +79,7 @@ def _purchase_id(item: object) -> int:
         raise InvalidInputError(why)
     if isinstance(item, Mapping):
         item = _only_column(list(item.values()), list(item), item)
-    elif isinstance(item, Collection) and not isinstance(item, (str, bytes, bytearray)) and not _is_integer(item):
+    elif isinstance(item, Collection) and not isinstance(item, (str, *_BINARY)) and not _is_integer(item):
         item = _only_column(list(item), _column_names(item), item)
     number = _integer(item)
     if not 1 <= number <= MAX_PURCHASE_ID:
@@ -94,7 +95,7 @@ def _only_column(values: list[object], names: list[object] | None, row: object) 
         )
     if isinstance(row, Counter) or (names is not None and not _is_column_name(names[0])):
         raise InvalidInputError(
-            f"{shown(row)} maps one value to another; give the column a name that is not a number, such as id"
+            f"{shown(row)} maps one value to another; give the column a name without digits, such as id"
         )
     return values[0]
 
@@ -110,11 +111,11 @@ def _column_names(row: object) -> list[object] | None:
 
 
 def _is_column_name(name: object) -> bool:
-    """Return whether a key names a column, and is not a value itself: ``_0`` too, for a name that was none."""
-    if not isinstance(name, str):
+    """Return whether a key names a column. With a digit in it, it may be a value: ``2026``, ``Q1 2026``, ``_0``."""
+    if not isinstance(name, str) or any(character.isnumeric() for character in name):
         return False
     try:
-        float(name)
+        float(name)  # nan
     except ValueError:
         return any(character.isalpha() for character in name)
     return False

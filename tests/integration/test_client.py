@@ -136,6 +136,23 @@ RAW: dict[str, tuple[Answer, type[LuccaError] | None]] = {
         then_close(head(200, "Transfer-Encoding: gzip, chunked") + b"0\r\n\r\n"),
         LuccaInDoubtError,
     ),
+    "more than its length": (http(200, b'{"status": 500}', length=0), LuccaInDoubtError),
+    "more than its length, after an object": (http(200, b'{}{"status": 500}', length=2), LuccaInDoubtError),
+    "more than nothing": (head(204) + b'{"status": 500}', LuccaInDoubtError),
+    "more than its chunks": (CHUNKED + b'0\r\n\r\n{"status": 500}', LuccaInDoubtError),
+    "an empty line after its end": (OK + b"\r\n", None),
+    "a length and chunks": (
+        head(200, "Content-Length: 2", "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n",
+        LuccaInDoubtError,
+    ),
+    "a length in another notation": (head(200, "Content-Length: 1_0") + b'{"id": 12}', LuccaInDoubtError),
+    **{
+        f"{line} as the status line": (
+            then_close(line.encode() + b"\r\nContent-Length: 0\r\n\r\n"),
+            LuccaInDoubtError,
+        )
+        for line in ("HTTP/1.1 +200", "HTTP/1.1 2_00 OK", "HTTP/1.1x 200 OK", "HTTP/1.1  200 OK", "HTTP/1.1 0200 OK")
+    },
     "a header without a colon": (then_close(head(200, "no colon", "Content-Length: 0")), LuccaInDoubtError),
     "a header without a colon, and a problem": (
         then_close(head(200, "no colon", "Content-Type: application/problem+json") + b"{}"),
@@ -163,6 +180,17 @@ RAW: dict[str, tuple[Answer, type[LuccaError] | None]] = {
     "gzip cut": (http(200, gzip.compress(b"{}" + b" " * 99)[:-9], Content_Encoding="gzip"), LuccaInDoubtError),
     "JSON cut": (http(200, b'{"id": 12, "sta'), LuccaUnclearError),
     "text": (http(200, b"OK"), LuccaUnclearError),
+    "packed in a way that was not asked for": (http(200, b"1", Content_Encoding="zstd"), LuccaUnclearError),
+    "packed in a way that was not asked for, as if blank": (http(200, b" ", Content_Encoding="br"), LuccaUnclearError),
+    "a member that is there twice": (http(200, b'{"status": 500, "status": 200}'), LuccaUnclearError),
+    "another purchase": (http(200, {"id": 13, "state": "Closed"}), LuccaUnclearError),
+    "the purchase, in another state": (http(200, {"id": 12, "state": "Processing"}), LuccaUnclearError),
+    "the purchase, closed": (http(200, {"id": 12, "state": "Closed"}), None),
+    "the API key": (http(200, {"id": 12, "title": f"lucca application={KEY}"}), LuccaUnclearError),
+    "the API key, escaped": (
+        http(200, b'{"title": "%s"}' % "".join(f"\\u{ord(c):04x}" for c in KEY).encode()),
+        LuccaUnclearError,
+    ),
     "a web page": (http(200, HTML, Content_Type="text/html"), LuccaUnclearError),
     "a web page in UTF-16": (http(200, HTML.decode().encode("utf-16")), LuccaUnclearError),
     "a web page with 201": (http(201, HTML), LuccaUnclearError),
@@ -266,6 +294,14 @@ def test_a_connection_is_not_used_again_after_an_answer_in_doubt(name: str, conn
     assert [request.connection for request in server.requests] == [0, 1]
 
 
+@pytest.mark.parametrize("state", [f"lucca application={KEY}", KEY, KEY.upper()])
+def test_an_answer_that_repeats_the_key_is_not_used(state: str, connect: Connect) -> None:
+    with ScriptedServer(http(200, {"id": 12, "state": state})) as server:
+        error = failure_of(lambda: connect(server.url).client.get_purchase(12))
+    assert type(error) is LuccaUnclearError
+    assert KEY.lower() not in f"{error!r} {error} {vars(error)}".lower()
+
+
 @pytest.mark.parametrize("answer", [http(200, [1]), http(200, {"id": 13}), http(200, b"OK"), http(500)])
 def test_nor_after_a_reading_in_doubt(answer: Answer, connect: Connect) -> None:
     with ScriptedServer(answer, http(200, {"id": 12})) as server:
@@ -276,16 +312,43 @@ def test_nor_after_a_reading_in_doubt(answer: Answer, connect: Connect) -> None:
     assert [request.connection for request in server.requests] == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "answer", [OK, http(204), http(404), http(409, {"title": "no"}), http(429), http(401), http(302)]
-)
-def test_a_connection_is_used_again_after_an_answer_that_is_clear(answer: Answer, connect: Connect) -> None:
+CLEAR = [http(200, {"id": 1}), http(404), http(409, {"title": "no"}), http(429), http(401), http(302)]
+
+
+@pytest.mark.parametrize("answer", CLEAR)
+def test_a_connection_is_used_again_after_a_reading_that_is_clear(answer: Answer, connect: Connect) -> None:
     with ScriptedServer(answer) as server:
-        hook = connect(server.url)
+        client = connect(server.url).client
         for _ in range(3):
             with contextlib.suppress(LuccaError):
-                close(hook)
+                client.get_purchase(1)
     assert [request.connection for request in server.requests] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("answer", [*CLEAR, http(204)])
+def test_each_closing_has_a_connection_of_its_own(answer: Answer, connect: Connect) -> None:
+    with ScriptedServer(http(200, {"id": 1}), answer) as server:
+        client = connect(server.url).client
+        client.get_purchase(1)
+        for _ in range(3):
+            with contextlib.suppress(LuccaError):
+                client.close_purchase(1, comment=None, closing_date=None)
+    assert [request.connection for request in server.requests] == [0, 1, 2, 3]
+
+
+def test_what_comes_after_an_answer_is_never_taken_for_that_to_another_request(connect: Connect) -> None:
+    """A server, or something before it, that answers twice, the second time while the next request is on its way."""
+
+    def twice(talk: Talk) -> bool:
+        talk.socket.sendall(OK)
+        talk.stopping.wait(0.2)
+        talk.socket.sendall(OK)
+        return True
+
+    with ScriptedServer(twice, http(422, {"title": "Locked"})) as server:
+        hook = connect(server.url)
+        close(hook, 1)
+        assert type(failure_of(lambda: close(hook, 2))) is LuccaRefusedError
 
 
 @pytest.mark.parametrize("status", [200, 409, 500])
@@ -358,13 +421,15 @@ def test_the_ids_of_a_failure_are_in_its_error(connect: Connect, refusing: str) 
 
 def test_a_deprecation_is_warned_of_once_with_its_date(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
     told = {"Deprecation": "@1688169599", "Sunset": "Wed, 31 Mar 2027 23:59:59 GMT"}
-    with ScriptedServer(OK, http(200, **told), http(409, **told), http(200, **told)) as server:
+    other = {"Sunset": "Tue, 01 Dec 2026 00:00:00 GMT"}
+    with ScriptedServer(OK, http(200, **told), http(409, **told), http(200, **told), http(200, **other)) as server:
         hook = connect(server.url)
         for number in range(1, 7):
             with contextlib.suppress(LuccaRefusedError):
                 close(hook, number)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) == 1
+    assert len(warnings) == 2
+    assert warnings[1].startswith("Lucca says that a call is deprecated and goes away on 2026-12-01.")
     assert warnings[0].startswith("Lucca says that a call is deprecated since 2023-06-30 and goes away on 2027-03-31.")
     assert f"(Closing purchase 2 at {server.url}, " in warnings[0]
 

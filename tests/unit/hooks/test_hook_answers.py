@@ -72,7 +72,7 @@ ASKED = Asked("Closing purchase 12 at https://acme.test", False, 12, "1-2-3", la
 
 
 def read(response: requests.Response, *, secret: str = KEY) -> Body:
-    return read_body(response, show=Show(secret), deadline=10.0)
+    return read_body(response, show=Show(secret))
 
 
 def error_of(response: requests.Response, *, secret: str = KEY) -> LuccaError | None:
@@ -212,6 +212,20 @@ NO_YES = {
     "statusCode": (b'{"statusCode": 409}', {}),
     "success false": (b'{"id": 12, "success": false}', {}),
     "Success in quotes": (b'{"Success": "False"}', {}),
+    **{
+        f"{name}: {said}": (f'{{"id": 12, "{name}": {said}}}'.encode(), {})
+        for name, said in (
+            *(("success", "0"), ("success", '"no"'), ("isSuccessful", "false"), ("IsSuccess", "false"), ("ok", "0")),
+            *(("closed", "false"), ("isClosed", '"false"'), ("hasError", "true"), ("has_errors", "1")),
+            *(("isError", "true"), ("failed", "true"), ("errorMessage", '"no"'), ("errorCode", "17")),
+            *(("error_description", '"no"'), ("ExceptionType", '"x"'), ("fault", '{"a": 1}')),
+            *(("validationErrors", '["x"]'), ("failures", '["x"]'), ("rejected", "[12]"), ("refusalReason", '"x"')),
+            *(("status", '"error"'), ("status", '"Failed"'), ("httpStatus", "500"), ("HTTPStatusCode", "409")),
+            *(("data", '{"status": 500}'), ("result", '{"success": false}'), ("data", '{"errors": ["x"]}')),
+            *(("data", '[{"a": {"error": "x"}}]'),),
+        )
+    },
+    "a member twice": (b'{"id": 12, "id": 12}', {}),
     "false": (b"false", {}),
     "text in quotes": (b'"Erreur interne"', {}),
     "a list of problems": (b'[{"status": 409, "errors": ["x"]}]', {}),
@@ -252,6 +266,9 @@ def test_a_whole_success_that_is_no_clear_yes_is_unclear(name: str) -> None:
         b'{"state": "Closed", "title": "Chairs"}',
         b'[{"id": 12, "title": "Chairs", "state": "Closed"}]',
         b'{"errors": []}',
+        b'{"errorCount": 0, "hasErrors": false, "isError": "false", "failures": [], "fault": null}',
+        b'{"success": true, "closed": "true", "closedAt": null, "isClosed": 1}',
+        b'{"defaultCurrency": "EUR", "statusLabel": "Error", "supplier": {"title": "Chairs", "isActive": false}}',
         b'{"errors": {}, "error": null}',
         b'{"error": false}',
         b'{"error": ""}',
@@ -677,6 +694,22 @@ def test_a_key_without_its_dashes_is_blotted_out(echo: str) -> None:
     assert error.detail == "Key *** is unknown"
 
 
+@pytest.mark.parametrize("between", [" ", "\n", "\u200b", "\xad", "\x00", "\u2011", ".", "_"])
+def test_a_key_with_something_between_its_letters_is_blotted_out(between: str) -> None:
+    for size in (1, 4, 7):
+        echo = between.join(UUID_KEY[at : at + size] for at in range(0, len(UUID_KEY), size))
+        error = error_of(answer(401, f"Key {echo} is unknown".encode()), secret=UUID_KEY)
+        assert error is not None
+        assert error.detail == "Key *** is unknown"
+
+
+def test_a_key_in_wide_letters_is_blotted_out() -> None:
+    wide = "".join(chr(ord(c) + 0xFEE0) for c in UUID_KEY)
+    error = error_of(answer(401, f"Key {wide} is unknown".encode()), secret=UUID_KEY)
+    assert error is not None
+    assert error.detail == "Key *** is unknown"
+
+
 @pytest.mark.parametrize("form", ["{1}", "%{0:02x}", "&#{0};", "\\u{0:04x}", "%25{0:02X}"])
 def test_a_part_of_the_key_at_an_end_that_nobody_knows_is_blotted_out(form: str) -> None:
     for length in range(1, len(UUID_KEY)):
@@ -806,7 +839,7 @@ def test_what_ends_with_its_connection_is_whole_only_if_it_says_so_itself(body: 
 def test_a_success_with_headers_that_cannot_be_read_is_not_whole() -> None:
     for body in (b"", b"{}"):
         response = answer(200, body)
-        assert not read_body(response, show=Show(KEY), deadline=10.0, headers_whole=False).complete
+        assert not read_body(response, show=Show(KEY), headers_whole=False).complete
 
 
 @pytest.mark.parametrize(("length", "complete"), [(1000, True), (1001, False)])

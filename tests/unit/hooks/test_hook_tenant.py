@@ -394,6 +394,7 @@ def stored(extra: str | None) -> Any:
         ("5", "is JSON, but not an object; write it as {…}"),
         ("null", "is JSON, but not an object; write it as {…}"),
         ('"{\\"timeout\\": 5}"', "is JSON, but not an object; write it as {…}"),
+        ('{"requests_per_minute": 2, "requests_per_minute": 40}', "gives an extra twice; leave one of them out"),
     ],
 )
 def test_an_extra_that_is_no_json_object_is_refused_and_not_shown(extra: str, problem: str) -> None:
@@ -429,6 +430,10 @@ def test_an_extra_may_be_left_out(extra: str | None) -> None:
         ("allow_insecure_https", "allow_insecure_http"),
         ("allow-insecure-http", "allow_insecure_http"),
         ("window_second", "window_seconds"),
+        ("timeoutSeconds", "timeout"),
+        ("perMinute", "requests_per_minute"),
+        ("req_per_min", "requests_per_minute"),
+        ("insecure", "allow_insecure_http"),
         ("requests_per_minute\x1b[31m" + "x" * 3, "requests_per_minute"),
     ],
 )
@@ -437,6 +442,12 @@ def test_a_name_that_is_close_to_one_of_ours_is_refused(name: str, meant: str) -
     assert message.startswith("Connection 'lucca_acme': Extra has ")
     assert message.endswith(f", which is close to {meant}; correct the name.")
     assert message.isprintable()
+
+
+@pytest.mark.parametrize("name", ["extra", "__extra__"])
+def test_the_name_by_which_airflow_takes_all_extras_is_none_of_them(name: str) -> None:
+    with pytest.raises(LuccaConfigurationError, match="give each extra by its own name"):
+        read("acme.test", extra={name: '{"requests_per_minute": 2}'})
 
 
 def test_what_the_test_button_of_airflow_2_posts_is_read() -> None:

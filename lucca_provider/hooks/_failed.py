@@ -1,0 +1,82 @@
+"""
+Reads whether a success says that it failed after all.
+
+Lucca does not document what it answers to a closing, so this knows the words that such answers commonly have. A word
+too many costs a reading; one too few would report a purchase as closed that is open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["says_failed"]
+
+_STATUS = (["status"], ["http", "status"], ["status", "code"], ["statuscode"], ["http", "status", "code"])
+"""Names of a status, in words."""
+_SUCCESS = re.compile(r"success|succeed|successful|ok|closed|done|issuccess")
+"""A word in the name of what a failure denies."""
+_FAILURE = re.compile(r"errors?|fail|exception|fault|reject|refus|denied")
+"""How a word begins in the name of what only a failure has."""
+_NO = ("0", "0.0", "no", "n", "false")
+_WORDS = ("title", "detail", "message")
+
+
+def says_failed(value: object) -> bool:
+    """
+    Return whether JSON says that something failed, itself or in anything within it.
+
+    :param value: of a success
+    """
+    # Whether a value stands alone, as an answer or in a list of answers: in an object it is one of many things.
+    values = [(value, True)]
+    while values:  # no recursion: JSON may be nested deeper than Python calls may be
+        value, is_answer = values.pop()
+        if _is_no(value, is_answer=is_answer):
+            return True
+        if isinstance(value, list):
+            values += [(item, is_answer) for item in value]
+        elif isinstance(value, dict):
+            values += [(said, False) for said in value.values() if isinstance(said, (dict, list))]
+    return False
+
+
+def _is_no(value: object, *, is_answer: bool) -> bool:
+    if isinstance(value, dict):
+        if is_answer and _is_problem(value):
+            return True
+        return any(_member_says_failed(name, said) for name, said in value.items())
+    return is_answer and (value is False or (isinstance(value, str) and value != ""))
+
+
+def _member_says_failed(name: str, said: object) -> bool:
+    words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    if words in _STATUS:
+        return _is_error_status(said)
+    text = str(said).strip().lower()
+    if any(_FAILURE.match(word) for word in words):
+        return bool(said) and text not in ("0", "false")
+    return text in _NO and any(_SUCCESS.fullmatch(word) for word in words)
+
+
+def _is_error_status(said: object) -> bool:
+    # A purchase itself may have a status that is another text.
+    if isinstance(said, str):
+        if _FAILURE.match(said.strip().lower()):
+            return True
+        if digits := re.match(r"\s*([0-9]+)(?![\w-])", said):
+            said = float(digits[1])
+    return isinstance(said, (int, float)) and said >= 400  # True is 1
+
+
+def _is_problem(value: Mapping[str, Any]) -> bool:
+    """Return whether an object has the form of a problem (RFC 9457) or of a message, and not that of a purchase."""
+    lower = {name.lower(): said for name, said in value.items()}
+    words = {name for name in _WORDS if isinstance(lower.get(name), str) and lower[name]}
+    if "id" not in lower and "state" not in lower:
+        return bool(words)
+    # It may be a purchase, which has a title too. The type of a purchase is a word.
+    kind = lower.get("type")
+    is_address = isinstance(kind, str) and re.match(r"\s*([a-z][a-z0-9+.-]*:|/)\S", kind, re.IGNORECASE)
+    return "title" in words and ("detail" in words or bool(is_address))
