@@ -522,3 +522,9 @@ def test_the_map_of_the_readme_names_every_guide() -> None:
     map_of_docs = page("README.md").partition("## Documentation")[2]
     for guide in (ROOT / "docs").glob("*.md"):
         assert f"](docs/{guide.name})" in map_of_docs
+
+
+def test_the_site_has_every_guide_in_its_navigation() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    named = set(re.findall(r": (\S+\.md)$", nav, re.MULTILINE))
+    assert {guide.name for guide in (ROOT / "docs").glob("*.md")} <= named
