@@ -1,8 +1,8 @@
 # Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
-.PHONY: help demo ui bench test coverage test-quick test-matrix test-system test-system-3.4 screenshots debian-packages lint audit mutation \
-	requirements dist docs clean FORCE
+.PHONY: help demo ui bench test coverage test-quick test-matrix simulate test-system test-system-3.4 screenshots \
+	debian-packages lint audit mutation requirements dist docs clean FORCE
 .DELETE_ON_ERROR:
 
 # Nothing of the user's own Python set-up may leak in.

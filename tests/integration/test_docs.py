@@ -167,6 +167,13 @@ def test_python_runs(
         assert [lucca.posts(purchase_id) for purchase_id in asked] == [1] * len(asked)
 
 
+def test_no_dag_that_closes_has_a_schedule() -> None:
+    dags = [dag for block in PYTHON for dag in re.split(r"^with DAG\(", block.code, flags=re.MULTILINE)[1:]]
+    closing = [dag for dag in dags if "ClosePurchaseOperator" in dag]
+    assert closing
+    assert [dag for dag in closing if not re.search(r"\bschedule=None\b", dag.partition("):")[0])] == []
+
+
 def test_dag_ids_are_used_once() -> None:
     ids = re.findall(r'dag_id="(\w+)"', "".join(block.code for block in PYTHON))
     assert len(ids) == len(set(ids))
@@ -522,3 +529,9 @@ def test_the_map_of_the_readme_names_every_guide() -> None:
     map_of_docs = page("README.md").partition("## Documentation")[2]
     for guide in (ROOT / "docs").glob("*.md"):
         assert f"](docs/{guide.name})" in map_of_docs
+
+
+def test_the_site_has_every_guide_in_its_navigation() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    named = set(re.findall(r": (\S+\.md)$", nav, re.MULTILINE))
+    assert {guide.name for guide in (ROOT / "docs").glob("*.md")} <= named

@@ -112,7 +112,7 @@ def test_a_run_that_is_late_is_told(airflow: Deployment, serve: Serve, mailbox: 
 
 def test_a_backfill_is_refused(airflow: Deployment) -> None:
     asked = {
-        "dag_id": "close_without_backfills",
+        "dag_id": "no_backfills",
         "from_date": "2026-02-01T00:00:00Z",
         "to_date": "2026-04-01T00:00:00Z",
     }
