@@ -89,8 +89,9 @@ class _Timed(io.RawIOBase):
     def __init__(self, sock: Any, raw: Any) -> None:
         self._sock = sock
         self._raw = raw
-        self._timeout = sock.gettimeout()
-        self._until = None if self._timeout is None else time.monotonic() + self._timeout
+        # No request of this session is without one.
+        self._timeout: float = sock.gettimeout()
+        self._until = time.monotonic() + self._timeout
         self.is_over = False
         """Whether nothing more is read from the socket."""
 
@@ -100,19 +101,17 @@ class _Timed(io.RawIOBase):
     def readinto(self, buffer: Any) -> int | None:
         if self.is_over:
             return 0
-        if self._until is not None:
-            left = self._until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the answer took too long")
-            self._sock.settimeout(left)
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer took too long")
+        self._sock.settimeout(left)
         count: int | None = self._raw.readinto(buffer)
         return count
 
     def close(self) -> None:
-        if not self.closed:
-            with suppress(OSError):  # it has been closed
-                self._sock.settimeout(self._timeout)
-            self._raw.close()
+        with suppress(OSError):  # it has been closed
+            self._sock.settimeout(self._timeout)
+        self._raw.close()
         super().close()
 
 
