@@ -51,7 +51,7 @@ class Files:
     """
     What became of the files.
 
-    :param sha256: path to the SHA-256 of what was written there, in hexadecimal
+    :param sha256: path to the SHA-256 of what was written there, or kept of an earlier try, in hexadecimal
     :param problems: a line for each file that could not be written
     :param can_be_retried: whether trying again may write one of those
     """
@@ -90,19 +90,22 @@ def write_files(table: Table, arguments: Arguments) -> Files:
     :param arguments: where, and in which style
     """
     written: dict[str, str] = {}
+    kept: dict[str, str] = {}
     problems = []
     retried = False
     for path, form in arguments.paths.items():
         try:
-            written[path] = write_report(path, _render(table, form, arguments.csv_style).encode(), form)
+            found = write_report(path, _render(table, form, arguments.csv_style).encode(), form)
         except FileTakenError as error:
             problems.append(f"{error} Move it, or give another path.")
         except Exception as error:  # noqa: BLE001 - each store has errors of its own
             problems.append(f"{path} could not be written: {_say(error)}")
             retried = True
         else:
+            written[path] = found.pop(path)
+            kept |= found
             log.info("Written: %s (SHA-256 %s).", path, written[path])
-    return Files(written, problems, retried)
+    return Files({**written, **kept}, problems, retried)
 
 
 def _say(error: Exception) -> str:
