@@ -39,7 +39,7 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,
-    params={"exclude": Param([], type="array", items={"type": "integer"}, title="Purchases to leave out")},
+    params={"exclude": Param([], type="array", items={"type": "integer", "minimum": 1, "maximum": 2147483647})},
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},
     tags=["lucca", "example"],
 ):

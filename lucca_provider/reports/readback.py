@@ -219,6 +219,6 @@ def _read_approval(approved: object, *, asked: bool) -> tuple[str | None, str | 
     answer = parse_answer(approved, name="approved_by")
     if not answer.chosen:
         # Airflow's ApprovalOperator skips what follows a rejection by an exception, and so returns nothing.
-        return None, "rejected, or nobody answered"
+        return None, "nobody was asked, nobody answered, or it was rejected"
     # An approval that does not say by whom may have started the closing: what became of that is not known.
     return (answer.given_by, None) if answer.is_yes else (None, answer.objection)

@@ -154,6 +154,35 @@ def test_bad_arguments_fail_for_good_before_anything_is_sent(lucca, arguments, m
     assert lucca.requests == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"exclude": [0]}, "not checked: exclude"),
+        ({"exclude": [99999999999]}, "not checked: exclude"),
+        ({"on_blocked": "ignore"}, "not checked: on_blocked"),
+        ({"unchanged_since": {}}, "not checked: unchanged_since"),
+        ({"lucca_conn_id": "lucca_acme"}, "not checked: Connection 'lucca_acme'"),
+    ],
+)
+def test_a_report_can_say_of_each_purchase_why_it_was_not_checked(lucca, monkeypatch, arguments, words):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_ACME", "lucca://:some-api-key@acme.ilucca.net/http")
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException) as raised:
+        run(ti, **{"purchase_ids": [1, 2], **arguments})
+    assert [(one["id"], one["reason"]) for one in ti.report["unknown"]] == [
+        (number, f"not checked: {raised.value}") for number in (1, 2)
+    ]
+    assert ti.report["unknown"][0]["reason"].startswith(words)
+    assert (ti.pushed["closable"], lucca.requests) == ([], [])
+
+
+def test_if_nobody_knows_which_purchases_to_check_nothing_is_said_of_them(lucca):
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException):
+        run(ti, purchase_ids=["one"])
+    assert ti.pushed == {}
+
+
 def test_a_bad_connection_fails_for_good_naming_it(monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_ACME", "lucca://:some-api-key@acme.ilucca.net/http")
     with pytest.raises(AirflowFailException, match=r"'lucca_acme': Schema"):

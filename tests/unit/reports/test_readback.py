@@ -142,7 +142,7 @@ def test_after_a_rejection_the_report_says_who_said_no() -> None:
 @pytest.mark.parametrize("approved", [None, "", "None"])
 def test_if_nobody_who_was_asked_approved_nothing_is_unresolved(approved: Any) -> None:
     account = read_account(report=None, purchase_ids=[1], approved=approved, asked=True)
-    assert dict(account.left_out) == {1: "not approved: rejected, or nobody answered"}
+    assert dict(account.left_out) == {1: "not approved: nobody was asked, nobody answered, or it was rejected"}
     assert shape(table(account, {1: "Ongoing"})).keys() == {Group.LEFT_OUT}
 
 
