@@ -367,13 +367,16 @@ def test_whatever_has_changed_since_the_snapshot_is_blocked_and_the_rest_passed_
     result = run(purchase_ids=ids, unchanged_since=json.dumps(snapshot), on_blocked="warn")
     assert result["closable"] == [same]
     reasons = {one["id"]: one["reasons"] for one in result["blocked"]}
-    assert reasons[amount][:2] == [
+    others = ("requested", "committed", "confirmed")
+    assert reasons[amount][:5] == [
         "billed 100.00 EUR when approved, 10,000.00 EUR now",
+        *(f"{name} 100.00 EUR when approved, 10,000.00 EUR now" for name in others),
         "invoice F0 of 2026-01-31 (100.00 EUR): there when approved, gone now",
     ]
     assert reasons[state] == ["state Ongoing when approved, Denied now", "the purchase is Denied, not Ongoing"]
     assert reasons[gone] == [
         "billed 100.00 EUR when approved, 120.00 EUR now",
+        *(f"{name} 100.00 EUR when approved, 120.00 EUR now" for name in others),
         "invoice F8 of 2026-02-01 (20.00 EUR): not there when approved, there now",
         "invoice F8 of 2026-02-01: not paid",
     ]
