@@ -56,7 +56,12 @@ def check(task: CheckPurchasesOperator, context: Context) -> Check:
         push_result(task, context, unread_check(purchase_ids, conditions, str(error)))
         raise
     task.log.info("Found %s.", say_counts(examined.check))
-    push_findings(task, context, hook, examined, approval)
+    files = push_findings(task, context, hook, examined, approval)
+    try:
+        files.assert_written("Not all files could be written, so nothing is passed on. A retry checks again.")
+    except Exception:
+        push_result(task, context, examined.check)
+        raise
     return _pass_on(task, context, examined.check)
 
 

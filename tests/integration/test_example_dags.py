@@ -425,8 +425,10 @@ class TestMonthEnd:
         assert said[4][1] == "invoice F1 of 2026-03-02: not paid"
         assert said[6][1] == "excluded from this run"
         assert {row["Approved by"] for row in read_report(reports).values()} == {"Anna Keller"}
-        assert sorted(file.suffix for file in reports.iterdir()) == [".csv", ".html", ".md"]
+        shown = next(reports.glob("*-check.html"))
+        assert sorted(file.suffix for file in reports.iterdir() if file != shown) == [".csv", ".html", ".md"]
         subject, body = person.read
+        assert str(shown) in body.replace("\\", "")
         assert "4 purchases" in subject
         for part in ("Approve closes 4 purchases", "2026-03-31", "`exclude`", "| 1 |", "| 4 |", "| 6 |"):
             assert part in body

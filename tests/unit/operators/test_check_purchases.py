@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import hashlib
 import json
 import re
 from typing import Any
 
 import pytest
 
-from lucca_provider.compat import AirflowFailException, AirflowSkipException
+from lucca_provider.compat import AirflowException, AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaAccessError, LuccaUnresolvedError
 from lucca_provider.operators.purchases import CheckPurchasesOperator
 from lucca_provider.sandbox import Sandbox
@@ -146,6 +148,8 @@ def test_documents_since_is_sent_as_a_filter_and_what_it_hides_is_never_closable
         ({"paid_states": {"Paid": True}}, "paid_states: {'Paid': True} is not a list"),
         ({"cancelled_states": [None]}, "cancelled_states: None is not the name of a state"),
         ({"closable_states": 5}, "closable_states: 5 is not a list"),
+        ({"path": "check.html"}, "path: 'check.html' is relative"),
+        ({"path": "/data/check.csv", "csv_style": "de"}, "csv_style: 'de' is none of 'fr', 'en'"),
     ],
 )
 def test_bad_arguments_fail_for_good_before_anything_is_sent(lucca, arguments, message):
@@ -295,6 +299,48 @@ def test_an_approval_that_is_too_long_leads_to_what_the_task_pushed(lucca, addre
     assert title not in ti.pushed["approval"]
     page = "<https://airflow.example/dags/dag/runs/run/tasks/task/xcom>"
     assert (page in ti.pushed["approval"]) is bool(address)
+
+
+def named(ti: TaskInstance) -> TaskInstance:
+    """Give a task instance what names its run, without which a file would be nobody's."""
+    ti.dag_id, ti.run_id, ti.task_id = "month_end", "run 1", "check"
+    return ti
+
+
+def test_the_table_is_written_to_files_that_the_approval_names(lucca, tmp_path):
+    ids, _ = everything(lucca)
+    paths = [f"{tmp_path}/check.{form}" for form in ("html", "csv", "md")]
+    ti = named(TaskInstance())
+    run(ti, purchase_ids=ids, on_blocked="skip", path=paths, csv_style="en")
+    assert all(path in ti.pushed["approval"].replace("\\", "") for path in paths)
+    contents = [(tmp_path / path).read_bytes() for path in paths]
+    assert ti.pushed["paths"] == paths
+    assert list(ti.pushed["sha256"].items()) == [
+        (path, hashlib.sha256(content).hexdigest()) for path, content in zip(paths, contents, strict=True)
+    ]
+    assert contents[2].decode() == ti.pushed["table"]
+    with (tmp_path / "check.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert sorted(int(row["Purchase"]) for row in csv.DictReader(file)) == sorted(ids)
+
+
+def test_if_a_file_cannot_be_written_nothing_is_passed_on_until_a_retry_has_written_it(lucca, tmp_path):
+    paths = [f"{tmp_path}/later/check.html", f"{tmp_path}/check.csv"]
+    ti = named(TaskInstance())
+    with pytest.raises(AirflowException, match=r"later/check\.html could not be written") as raised:
+        run(ti, purchase_ids=lucca.closable_ids, path=paths)
+    assert not isinstance(raised.value, AirflowFailException)
+    assert ti.report["closable"] == lucca.closable_ids
+    assert ti.pushed["paths"] == paths[1:]
+    assert "check.html" not in ti.pushed["approval"]
+    (tmp_path / "later").mkdir()
+    assert run(ti, purchase_ids=lucca.closable_ids, path=paths)["closable"] == lucca.closable_ids
+
+
+def test_another_file_at_the_path_is_left_alone_and_nothing_is_passed_on(lucca, tmp_path):
+    (tmp_path / "check.md").write_text("mine")
+    with pytest.raises(AirflowFailException, match=r"check\.md already exists"):
+        run(named(TaskInstance()), purchase_ids=lucca.closable_ids, path=tmp_path / "check.md")
+    assert (tmp_path / "check.md").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
