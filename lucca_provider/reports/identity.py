@@ -17,7 +17,13 @@ FORMS = ("csv", "html", "md")
 IDENTITY_BYTES = 2_000_000
 """What of a file's beginning is enough for :func:`read_identity`: of CSV it is two lines, with their longest cells."""
 
-_META = {"lucca-dag": "DAG", "lucca-run": "Run", "lucca-task": "Task", "lucca-map-index": "Map index"}
+_META = {
+    "lucca-dag": "DAG",
+    "lucca-run": "Run",
+    "lucca-task": "Task",
+    "lucca-tenant": "Tenant",
+    "lucca-map-index": "Map index",
+}
 _COLUMNS = tuple(_META.values())
 _HEADINGS = {"html": r"<h2\b[^>]*>", "md": r"^#### "}
 _ROWS = {"html": r"<td nowrap>(\d+)</td>", "md": r"^\| (\d+) \|"}
@@ -34,12 +40,12 @@ def meta_tags(head: Head) -> Sequence[tuple[str, str]]:
     if not (head.dag_id and head.run_id and head.task_id):
         return ()
     index = [] if head.map_index is None else [str(head.map_index)]
-    return tuple(zip(_META, [head.dag_id, head.run_id, head.task_id, *index], strict=False))
+    return tuple(zip(_META, [head.dag_id, head.run_id, head.task_id, head.tenant or "", *index], strict=False))
 
 
 def read_identity(beginning: bytes, form: str) -> tuple[str, ...] | None:
     """
-    Return which task wrote a file: DAG, run, task and map index, as they stand there.
+    Return which task wrote a file: DAG, run, task, tenant and map index, as they stand there.
 
     :param beginning: the file, or its first :data:`IDENTITY_BYTES`
     :param form: one of :data:`FORMS`

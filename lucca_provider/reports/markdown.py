@@ -22,8 +22,8 @@ _AUTOLINK = re.compile(r"(?:https?|ftp):(?=//)|www(?=\.)|(?=@)", re.IGNORECASE)
 _LINK_LENGTH = 1_000
 _MAX_FILES = 3
 """Files that a body names: there are three forms."""
-_FACT_LENGTH = 250
-"""As long as the longest id that Airflow has: a file tells its run by it."""
+_FACT_LENGTH = 270
+"""Longer than the longest id that Airflow has, with a map index: a file tells its task by it."""
 
 
 def to_markdown(table: Table, *, max_bytes: int | None = None, link: str | None = None) -> str:

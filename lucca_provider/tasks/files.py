@@ -39,7 +39,9 @@ def write_report(path: str, data: bytes, form: str) -> dict[str, str]:
     """
     before = _read(path, IDENTITY_BYTES)
     if before is not None and read_identity(before, form) != read_identity(data, form):
-        raise FileTakenError(f"{path} already exists, and is not a report of this task and run. It was left alone.")
+        raise FileTakenError(
+            f"{path} already exists, and is not a report of this task, run and tenant. It was left alone."
+        )
     kept = {} if before is None else _keep(path, data, form)
     _write(path, data, replace=before is not None)
     return {path: hashlib.sha256(data).hexdigest(), **kept}
