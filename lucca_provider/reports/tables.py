@@ -117,8 +117,8 @@ class Row:
     :param reason: why; empty if the outcome says it all
     :param details: what Lucca shows of it
     :param state: what Lucca showed after the closing, in words; empty if nobody asked
-    :param comment: that was sent with its closing
-    :param closing_date: that was sent with its closing, ``YYYY-MM-DD``
+    :param comment: that was sent with its closing, or may have been
+    :param closing_date: that was sent with its closing, or may have been, ``YYYY-MM-DD``
     """
 
     id: int
