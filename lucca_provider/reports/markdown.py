@@ -81,7 +81,7 @@ def _choices(table: Table, exclude_param: str | None, document_dates: tuple[str,
     ready = table.section(Group.READY)
     at = f" at {_cell(table.head.tenant)}" if table.head.tenant else ""
     kind = f" ({_cell(table.head.environment)})" if table.head.environment else ""
-    yield f"**Approve closes {say_count(len(ready.rows))} in Lucca{at}{kind}: {_cell(ready.total)}.**"
+    yield f"**Approve closes {say_count(len(ready.rows))} in Lucca{at}{kind}: {_cell(ready.short_total)}.**"
     how = f"with their ids in the parameter `{exclude_param}`" if exclude_param else "without them"
     day = table.head.closing_date
     date = (
@@ -119,8 +119,8 @@ def _link(link: str) -> str:
 
 def _counts(table: Table) -> Iterator[str]:
     if table.sections:
-        rows = [[section.group.heading, str(len(section.rows)), section.total] for section in table.sections]
-        rows.append(["Total", str(len(table.rows)), table.total])
+        rows = [[section.group.heading, str(len(section.rows)), section.short_total] for section in table.sections]
+        rows.append(["Total", str(len(table.rows)), table.short_total])
         yield _table(["Outcome", "Purchases", "Billed"], rows, right=(1, 2))
 
 

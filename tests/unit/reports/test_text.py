@@ -82,8 +82,10 @@ def test_what_is_not_known_is_said() -> None:
     assert say_amounts({}, 3) == "3 of unknown amount"
 
 
-def test_very_many_currencies_are_not_all_named() -> None:
-    said = say_amounts({f"C{number}": Decimal(1) for number in range(500)}, 0)
+def test_very_many_currencies_are_all_named_where_there_is_room() -> None:
+    amounts: dict[str | None, Decimal] = {f"C{number}": Decimal(1) for number in range(500)}
+    assert say_amounts(amounts, 0).count("1.00") == 500
+    said = say_amounts(amounts, 0, most=10)
     assert said.endswith("and amounts in 490 more currencies")
     assert said.count("1.00") == 10
 
