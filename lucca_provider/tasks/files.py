@@ -38,6 +38,9 @@ def write_report(path: str, data: bytes, form: str) -> dict[str, str]:
     :raises Exception: what the store raises, if it cannot be written
     """
     before = _read(path, IDENTITY_BYTES)
+    if before == b"":
+        # It may also be another process's that is just beginning to write, so it is nobody's to replace.
+        raise FileTakenError(f"{path} is empty, as a process that is killed may leave a file. It was left alone.")
     if before is not None and read_identity(before, form) != read_identity(data, form):
         raise FileTakenError(
             f"{path} already exists, and is not a report of this task, run and tenant. It was left alone."
@@ -56,8 +59,11 @@ def _keep(path: str, data: bytes, form: str) -> dict[str, str]:
     root, suffix = os.path.splitext(path)
     beside = f"{root}.{digest[:12]}{suffix}"
     # It is there already if a try was killed after it had kept it.
-    if _read(beside) != before:
+    kept = _read(beside)
+    if kept is None:
         _write(beside, before, replace=False)
+    elif kept != before:
+        raise FileTakenError(f"{beside} already exists, and is not the report that was to be kept there.")
     log.warning("An earlier report of this run says what the new one does not. It was kept as %s.", beside)
     return {beside: digest}
 
@@ -94,6 +100,8 @@ def _write_locally(path: Path, data: bytes, *, replace: bool) -> None:
     Not by a transaction of fsspec's: for a local disk that writes mode ``xb`` straight to the file, and mode ``wb`` to
     another folder, often on another disk, from where it is copied (2026.9.0).
     """
+    if not replace and path.is_symlink():
+        raise FileTakenError(f"{path} is a link to a file that does not exist. It was left alone.")
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with part.open("xb") as file:

@@ -132,7 +132,7 @@ def write_files(table: Table, target: Target) -> Files:
         try:
             found = write_report(path, _render(table, form, target.csv_style).encode(), form)
         except FileTakenError as error:
-            problems.append(f"{error} Move it, or give another path.")
+            problems.append(f"{error} Move it or delete it and clear this task, or give another path.")
         except Exception as error:  # noqa: BLE001 - each store has errors of its own
             problems.append(f"{path} could not be written: {_say(error)}")
             retried = True

@@ -101,7 +101,7 @@ def test_a_file_that_was_kept_by_a_try_that_was_killed_is_not_kept_twice(tmp_pat
     # What somebody else has put there is not lost, and nor is the report.
     Path(beside).write_bytes(b"mine")
     Path(path).write_bytes(first)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileTakenError, match="not the report that was to be kept"):
         write_report(path, second, form)
     assert (Path(path).read_bytes(), Path(beside).read_bytes()) == (first, b"mine")
 
@@ -112,6 +112,15 @@ def test_a_file_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(FileTakenError):
             write_report(f"{tmp_path}/a.csv", content(), "csv")
         assert (tmp_path / "a.csv").read_bytes() == before
+
+
+def test_an_empty_file_and_a_link_to_nowhere_are_left_alone_and_no_retry_would_help(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere.csv")
+    for name, words in (("empty", "is empty"), ("link", "is a link to a file that does not exist")):
+        with pytest.raises(FileTakenError, match=rf"{name}\.csv {words}"):
+            write_report(f"{tmp_path}/{name}.csv", content(), "csv")
+    assert sorted(os.listdir(tmp_path)) == ["empty.csv", "link.csv"]
 
 
 def test_nothing_else_is_left_in_the_folder(tmp_path: Path) -> None:
