@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lucca_provider.inputs import InvalidInputError, parse_answer, parse_purchase_ids
+from lucca_provider.inputs.approval import OPTIONS
 from lucca_provider.inputs.errors import shown
 from lucca_provider.inputs.text import read_value
 from lucca_provider.reading.purchases import ReadBack
@@ -211,9 +212,10 @@ def _read_approval(approved: object, *, asked: bool) -> tuple[str | None, str | 
     """Return who approved, and why nothing was to be closed, if somebody was asked and did not approve."""
     if isinstance(approved, str) and not approved.lstrip().startswith("{"):
         name = approved.strip()
-        if name not in ("", "None"):
+        # An option that was chosen is no name, and says nothing of who chose it.
+        if name not in ("", "None", *OPTIONS):
             return name, None
-        approved = None
+        approved = {"chosen_options": [name]} if name in OPTIONS else None
     if approved is None and not asked:
         return None, None
     answer = parse_answer(approved, name="approved_by")
