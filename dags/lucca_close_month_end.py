@@ -3,11 +3,8 @@
 
 Every ongoing purchase is checked, whatever its month, so one that is paid late is not left behind. A person approves
 those that can be closed. What has changed by the second check is not closed. The parameter `exclude` leaves some out.
-
-| Needs | |
-|---|---|
-| Airflow 3.1 and the provider *standard* 1.8, or later | for the approval: without it nothing is closed |
-| connection `lucca_default`, variable `lucca_reports` | the Lucca tenant; a folder for the reports, also `s3://…` |
+It needs the connection `lucca_default`, the variable `lucca_reports` (a folder for the reports, also `s3://…`), and for
+the approval Airflow 3.1 and the provider *standard* 1.8 or later: without it nothing is closed.
 """
 
 from datetime import timedelta
@@ -30,6 +27,8 @@ except Exception:  # noqa: BLE001 (before Airflow 3.1 it is an error of Airflow'
 # Who may approve, such as [{"id": "anna", "name": "Anna Keller"}]; empty for all who may answer. An id is the user's
 # name with SimpleAuthManager, the user's number in the database with FAB; a wrong one locks everybody out.
 ASKED = {"assigned_users": [], "notifiers": [], "response_timeout": timedelta(days=3)}
+IDS = {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 2147483647}}
+FILES = "{{ var.value.lucca_reports }}/month-{{ run_id.replace(':', '-') }}"
 
 with DAG(
     dag_id="lucca_close_month_end",
@@ -39,7 +38,7 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="Europe/Paris"),
     catchup=False,
     max_active_runs=1,
-    params={"exclude": Param([], type="array", items={"type": "integer"}, title="Purchases to leave out")},
+    params={"exclude": Param([], title="Purchases to leave out", **IDS)},
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},
     tags=["lucca", "example"],
 ):
@@ -51,6 +50,7 @@ with DAG(
         # The last day of the month before, as the DAG's time zone has it.
         closing_date="{{ macros.ds_add((data_interval_end if dag_run.run_type in ['scheduled', 'backfill'] else "
         "logical_date | default(dag_run.run_after, true)).astimezone(dag.timezone).replace(day=1) | ds, -1) }}",
+        path=FILES + "-check.html",
         on_blocked="skip",
     )
     if ApprovalOperator:
@@ -83,7 +83,7 @@ with DAG(
         purchase_ids=find.output,
         left_out=[check.output, again.output],
         approved_by=approve.output,
-        path=["{{ var.value.lucca_reports }}/month-{{ run_id.replace(':', '-') }}." + f for f in ("html", "csv", "md")],
+        path=[FILES + ending for ending in (".html", ".csv", ".md")],
     )
     # A run's state is that of its last tasks, and before a teardown such as this the closing is none of them.
     check >> approve

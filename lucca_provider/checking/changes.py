@@ -62,21 +62,25 @@ def _quote(text: str | None) -> str:
 def _say_money(text: str | None) -> str:
     if text is None:
         return "unknown amount"
-    number, _, currency = text.partition(" ")
+    main, *others = text.split(" / ")
+    number, _, currency = main.partition(" ")
     try:
         amount = write_amount(Decimal(number), grouped=True)
     except InvalidOperation:
         # An amount of a shape that nobody here knows is shown as Lucca wrote it.
         return plain(text, _VALUE_LENGTH)
-    return f"{amount} {plain(currency)}" if currency else amount
+    return " / ".join([f"{amount} {plain(currency)}" if currency else amount, *(plain(other) for other in others)])
 
 
 _WORDS: dict[str, tuple[str, Callable[[str | None], str]]] = {
     "title": ("title", _quote),
     "supplier": ("supplier", _quote),
-    "billed": ("billed", _say_money),
+    "supplier_id": ("supplier's id", _say),
+    **{name: (name, _say_money) for name in ("billed", "requested", "committed", "confirmed", "available")},
     "approval": ("approval state", _say),
     "payment": ("payment state", _say),
     "amount": ("amount", _say_money),
+    "net": ("amount without taxes", _say_money),
+    "expected": ("expected amount", _say_money),
 }
 """What columns are called, and how their values are said, where their own name would not do."""

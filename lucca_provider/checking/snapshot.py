@@ -49,6 +49,8 @@ class SeenDocument:
     :param payment: ``paymentState``
     :param completion: whether it is disputed or only partly complete
     :param amount: including taxes, with its currency
+    :param net: excluding taxes
+    :param expected: ``expectedAmount``
     """
 
     type: str | None
@@ -58,6 +60,8 @@ class SeenDocument:
     payment: str | None
     completion: str | None
     amount: str | None
+    net: str | None
+    expected: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +72,24 @@ class SeenPurchase:
     :param state: such as ``Ongoing``
     :param title: its first 200 characters
     :param supplier: its name
+    :param supplier_id: its id
     :param billed: ``billedAmount``, with its currency
+    :param requested: ``requestedAmount``
+    :param committed: ``committedAmount``
+    :param confirmed: ``confirmedAmount``
+    :param available: ``availableAmount``
     :param documents: id to document
     """
 
     state: str | None
     title: str | None
     supplier: str | None
+    supplier_id: str | None
     billed: str | None
+    requested: str | None
+    committed: str | None
+    confirmed: str | None
+    available: str | None
     documents: Mapping[int, SeenDocument]
 
 
@@ -110,12 +124,20 @@ def see_purchase(purchase: Mapping[str, Any], documents: Collection[Mapping[str,
         state=_text(purchase.get("state")),
         title=_text(purchase.get("title")),
         supplier=_text(supplier.get("name") if isinstance(supplier, Mapping) else supplier),
+        supplier_id=_text(supplier.get("id")) if isinstance(supplier, Mapping) else None,
         billed=_money(purchase.get("billedAmount")),
+        requested=_money(purchase.get("requestedAmount")),
+        committed=_money(purchase.get("committedAmount")),
+        confirmed=_money(purchase.get("confirmedAmount")),
+        available=_money(purchase.get("availableAmount")),
         documents={document["id"]: _see_document(document) for document in documents},
     )
 
 
 def _see_document(document: Mapping[str, Any]) -> SeenDocument:
+    with_taxes = document.get("amountIncludingTaxes")
+    # Lucca documents it within the amount with taxes.
+    net = _known_money(with_taxes, "excludingTaxes") or _money(document.get("amountExcludingTaxes"))
     return SeenDocument(
         type=_text(document.get("type")),
         number=_text(document.get("documentNumber")),
@@ -123,7 +145,9 @@ def _see_document(document: Mapping[str, Any]) -> SeenDocument:
         approval=_text(document.get("conformityState")),
         payment=_text(document.get("paymentState")),
         completion=_text(document.get("completion")),
-        amount=_money(document.get("amountIncludingTaxes"), "includingTaxes"),
+        amount=_money(with_taxes, "includingTaxes"),
+        net=net,
+        expected=_money(document.get("expectedAmount")),
     )
 
 
@@ -221,10 +245,27 @@ def _money(value: object, *path: str) -> str | None:
     :param value: the member of a purchase or a document
     :param path: names between ``counter`` and ``value``
     """
-    amount = read_amount(value, *path)
+    known = _known_money(value, *path)
+    return json.dumps(value, sort_keys=True) if known is None and value is not None else known
+
+
+def _known_money(value: object, *path: str) -> str | None:
+    """Return an amount in the tenant's currency, and in any other, such as ``base``, in which it is another one."""
+    if not isinstance(value, Mapping):
+        return None
+    said = _amount(value.get("counter"), *path)
+    if said is None:
+        return None
+    others = {name: _amount(other, *path) for name, other in value.items() if name != "counter"}
+    differing = [f"{name} {other}" for name, other in sorted(others.items()) if other not in (None, said)]
+    return " / ".join([said, *differing])
+
+
+def _amount(value: object, *path: str) -> str | None:
+    amount = read_amount({"counter": value}, *path)
     if amount is None:
-        return None if value is None else json.dumps(value, sort_keys=True)
-    for key in ("counter", *path):
+        return None
+    for key in path:
         value = value[key] if isinstance(value, Mapping) else None
     currency = _text(value.get("currency")) if isinstance(value, Mapping) else None
     # Adding 0 makes a plain 0 of a negative one.

@@ -8,10 +8,11 @@ from datetime import datetime
 
 from lucca_provider.inputs.errors import InvalidInputError, shown
 
-__all__ = ["Answer", "parse_answer", "read_moment"]
+__all__ = ["OPTIONS", "Answer", "parse_answer", "read_moment"]
 
 _APPROVE = "Approve"
-"""The option of Airflow's ``ApprovalOperator``."""
+OPTIONS = (_APPROVE, "Reject")
+"""The options of Airflow's ``ApprovalOperator``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from lucca_provider.links.lucca import lucca_links
 
 if TYPE_CHECKING:
     import datetime
+    import os
 
     from lucca_provider.checking import Check
     from lucca_provider.compat import Context, XComArg
@@ -31,7 +32,9 @@ class CheckPurchasesOperator(BaseOperator):
 
     Three more XComs come from the same reading: ``table``, what was found as Markdown; ``approval``, the text that a
     person approves, with the table in it unless it would be too long; and ``snapshot``, amounts, states and documents
-    of each closable purchase, for ``unchanged_since`` of another check.
+    of each closable purchase, for ``unchanged_since`` of another check. With ``path`` the table is also written to
+    files, which the text names; ``paths`` and ``sha256`` are pushed as by
+    :class:`~lucca_provider.operators.reports.ReportClosingsOperator`. A file that cannot be written fails the task.
 
     .. seealso:: the guide :doc:`docs/validating`
 
@@ -50,6 +53,9 @@ class CheckPurchasesOperator(BaseOperator):
     :param document_dates: first and last day: a purchase without a document that is dated from the one to the other
         is left out. (templated)
     :param closing_date: the day that the closing is going to send, which the approval's text names. (templated)
+    :param path: where the table is written for the person who approves, one path or several, each ending with ``.csv``,
+        ``.html`` or ``.md``. Default: nowhere. (templated)
+    :param csv_style: of ``.csv`` files: ``fr`` (semicolon, decimal comma) or ``en`` (comma, point)
     :param approved_states: ``conformityState`` of a document that counts as approved
     :param paid_states: ``paymentState`` of a document that counts as paid
     :param cancelled_states: ``conformityState`` or ``paymentState`` of a document that counts as cancelled
@@ -71,6 +77,7 @@ class CheckPurchasesOperator(BaseOperator):
         "exclude",
         "document_dates",
         "closing_date",
+        "path",
         "lucca_conn_id",
     )
     operator_extra_links = lucca_links()
@@ -87,6 +94,8 @@ class CheckPurchasesOperator(BaseOperator):
         exclude: object | XComArg = (),
         document_dates: Sequence[datetime.date | str] | XComArg | None = None,
         closing_date: datetime.date | str | None = None,
+        path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+        csv_style: str = "fr",
         approved_states: Collection[str] = ("Confirmed", "Bypassed"),
         paid_states: Collection[str] = ("Paid",),
         cancelled_states: Collection[str] = ("Discarded", "Removed", "Cancelled"),
@@ -104,6 +113,8 @@ class CheckPurchasesOperator(BaseOperator):
         self.exclude = exclude
         self.document_dates = document_dates
         self.closing_date = closing_date
+        self.path = path
+        self.csv_style = csv_style
         self.unrendered = {
             "purchase_ids": purchase_ids,
             "documents_since": documents_since,

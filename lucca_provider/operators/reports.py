@@ -31,7 +31,8 @@ class ReportClosingsOperator(BaseOperator):
 
     - Purchases that were reported as closed and that Lucca does not show as closed fail the task, after the files are
       written, so that Airflow retries it. Refused and unresolved ones do not: the closing itself has failed with them.
-    - A file is whole or not there. One that this task of this run wrote before is replaced, another one never.
+    - A file is whole or not there. One that this task of this run wrote before is replaced, another one never. If it
+      says of purchases what the new one does not, it is kept beside that.
 
     .. seealso:: the guide :doc:`docs/reports`
 

@@ -47,11 +47,12 @@ def without_noise(amount: Decimal) -> Decimal:
 
 def write_amount(amount: Decimal, *, grouped: bool = False) -> str:
     """
-    Write an amount with a decimal point and at least two decimals. It is never rounded.
+    Write an amount with a decimal point and at least two decimals. It is never rounded, and zero has no sign.
 
     :param amount: a finite number
     :param grouped: whether commas part the thousands
     """
+    amount = amount or Decimal()
     return f"{amount:{',' if grouped else ''}.{max(2, _decimals(amount.normalize()))}f}"
 
 

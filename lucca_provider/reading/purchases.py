@@ -27,6 +27,7 @@ STREAK = 5
 ASKED_AGAIN = 50
 """Purchases that the list does not show as closed and that are asked for themselves: a list may lag behind."""
 
+_GONE = "no such purchase, or the API key may not see it (404)"
 _GOES_ON = (LuccaRefusedError, LuccaInDoubtError, LuccaNotSentError)
 """What is wrong with one answer only. Other errors (a wrong key, a used-up limit) end the reading."""
 
@@ -69,12 +70,14 @@ class Purchases:
 
     :param ids: which, without duplicates
     :param source: where to read
+    :param is_tenant: whether the source is known to have purchases, so that "no such purchase" is an answer like others
     :param found: purchase id to Lucca's JSON object, with a state
     :param problems: purchase id to why it could not be read, in words
     """
 
     ids: Collection[int]
     source: Source
+    is_tenant: bool = False
     found: dict[int, Mapping[str, Any]] = field(default_factory=dict, init=False)
     problems: dict[int, str] = field(default_factory=dict, init=False)
     _listed: set[int] = field(default_factory=set, init=False)
@@ -85,6 +88,7 @@ class Purchases:
         wanted = frozenset(self.ids)
         while reader.is_worth_reading(self._missing):
             for item in read_page(reader, self.source):
+                self.is_tenant = True
                 # The list may leave out what the purchase itself says.
                 if item["id"] in wanted and tells_state(item):
                     self.found[item["id"]] = item
@@ -125,7 +129,7 @@ class Purchases:
                 failed += 1
             else:
                 failed = 0
-                silent += bool(problem)
+                silent += bool(problem) and not (self.is_tenant and problem == _GONE)
             if problem:
                 self.problems[purchase_id] = problem
             if failed >= STREAK or (silent >= STREAK and not self.found):
@@ -136,7 +140,7 @@ class Purchases:
         try:
             purchase = self.source.get_purchase(purchase_id)
         except LuccaNotFoundError:
-            return "no such purchase, or the API key may not see it (404)"
+            return _GONE
         except LuccaForbiddenError:
             return "the API key may not read it (403)"
         if not tells_state(purchase):
@@ -168,7 +172,8 @@ def read_back(purchase_ids: Collection[int], source: Source, *, closed: Iterable
     :param source: where to read
     :param closed: those that were reported as closed: if the list shows another state, they are asked for themselves
     """
-    purchases = Purchases(purchase_ids, source)
+    closed = list(closed)
+    purchases = Purchases(purchase_ids, source, is_tenant=bool(closed))
     listed: Mapping[int, Mapping[str, Any]] = {}
     ended = None
     try:

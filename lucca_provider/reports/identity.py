@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 
-from lucca_provider.reports.tables import Head
+from lucca_provider.reports.tables import Group, Head
 
-__all__ = ["FORMS", "IDENTITY_BYTES", "meta_tags", "read_identity"]
+__all__ = ["FORMS", "IDENTITY_BYTES", "meta_tags", "read_identity", "read_rows"]
 
 FORMS = ("csv", "html", "md")
 """The forms of a report, as files end."""
 IDENTITY_BYTES = 2_000_000
 """What of a file's beginning is enough for :func:`read_identity`: of CSV it is two lines, with their longest cells."""
 
-_META = {"lucca-dag": "DAG", "lucca-run": "Run", "lucca-task": "Task", "lucca-map-index": "Map index"}
+_META = {
+    "lucca-dag": "DAG",
+    "lucca-run": "Run",
+    "lucca-task": "Task",
+    "lucca-tenant": "Tenant",
+    "lucca-map-index": "Map index",
+}
 _COLUMNS = tuple(_META.values())
+_HEADINGS = {"html": r"<h2\b[^>]*>", "md": r"^#### "}
+_ROWS = {"html": r"<td nowrap>(\d+)</td>", "md": r"^\| (\d+) \|"}
+"""No other text can look like these: in HTML ``<`` is escaped, in Markdown a text never begins a line."""
 
 
 def meta_tags(head: Head) -> Sequence[tuple[str, str]]:
@@ -30,12 +40,12 @@ def meta_tags(head: Head) -> Sequence[tuple[str, str]]:
     if not (head.dag_id and head.run_id and head.task_id):
         return ()
     index = [] if head.map_index is None else [str(head.map_index)]
-    return tuple(zip(_META, [head.dag_id, head.run_id, head.task_id, *index], strict=False))
+    return tuple(zip(_META, [head.dag_id, head.run_id, head.task_id, head.tenant or "", *index], strict=False))
 
 
 def read_identity(beginning: bytes, form: str) -> tuple[str, ...] | None:
     """
-    Return which task wrote a file: DAG, run, task and map index, as they stand there.
+    Return which task wrote a file: DAG, run, task, tenant and map index, as they stand there.
 
     :param beginning: the file, or its first :data:`IDENTITY_BYTES`
     :param form: one of :data:`FORMS`
@@ -47,17 +57,43 @@ def read_identity(beginning: bytes, form: str) -> tuple[str, ...] | None:
     return identity if all(identity[:3]) else None
 
 
+def read_rows(content: bytes, form: str) -> frozenset[tuple[str, str]]:
+    """
+    Return what a report says that must not be lost: which purchases it names, and which were closed by its run.
+
+    :param content: the whole file
+    :param form: one of :data:`FORMS`
+    :return: the id of each purchase with ``named``, and of each closed one also with ``closed``
+    """
+    text = content.decode("utf-8-sig", errors="replace")
+    if form == "csv":
+        rows = [(row["Purchase"], row["Outcome"]) for row in _csv_rows(text) if row.get("Purchase")]
+        named, closed = [number for number, _ in rows], [number for number, said in rows if said == Group.CLOSED.words]
+    else:
+        _, *sections = re.split(_HEADINGS[form], text, flags=re.MULTILINE)
+        # "Closed already" is another heading.
+        ours = [section for section in sections if section.startswith(f"{Group.CLOSED.heading} (")]
+        named, closed = (re.findall(_ROWS[form], "".join(part), re.MULTILINE) for part in (sections, ours))
+    return frozenset([*((number, "named") for number in named), *((number, "closed") for number in closed)])
+
+
 def _read_csv(text: str) -> dict[str, str]:
     """Read the first line below the header: all lines name the same task."""
+    row = next(_csv_rows(text), None)
+    return {name: row[name] for name in _COLUMNS} if row else {}
+
+
+def _csv_rows(text: str) -> Iterator[dict[str, str]]:
+    """Read the lines below the header as long as they name a task, in whatever style."""
     for delimiter in (";", ","):
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
         try:
-            row = next(reader, None)
+            for row in reader:
+                if not all(isinstance(row.get(name), str) for name in _COLUMNS):
+                    break
+                yield row
         except csv.Error:
             continue
-        if row and all(isinstance(row.get(name), str) for name in _COLUMNS):
-            return {name: row[name] for name in _COLUMNS}
-    return {}
 
 
 def _read_html(text: str) -> dict[str, str]:

@@ -13,15 +13,17 @@ __all__ = ["MAX_BODY_BYTES", "MIN_BODY_BYTES", "approval_body", "to_markdown"]
 
 MAX_BODY_BYTES = 48_000
 """Airflow's tables hold 65,535 bytes of an approval's body on MySQL; the rest is for what a DAG adds."""
-MIN_BODY_BYTES = 16_000
-"""What a body without a table takes at most."""
+MIN_BODY_BYTES = 28_000
+"""What a body without a table takes at most, with the longest addresses of files."""
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>&~|$])")
 _AUTOLINK = re.compile(r"(?:https?|ftp):(?=//)|www(?=\.)|(?=@)", re.IGNORECASE)
 """Where renderers of GFM begin a link of their own accord. A backslash does not keep all of them from it."""
 _LINK_LENGTH = 1_000
-_FACT_LENGTH = 250
-"""As long as the longest id that Airflow has: a file tells its run by it."""
+_MAX_FILES = 3
+"""Files that a body names: there are three forms."""
+_FACT_LENGTH = 270
+"""Longer than the longest id that Airflow has, with a map index: a file tells its task by it."""
 
 
 def to_markdown(table: Table, *, max_bytes: int | None = None, link: str | None = None) -> str:
@@ -44,6 +46,7 @@ def approval_body(
     table: Table,
     *,
     link: str | None = None,
+    files: Sequence[str] = (),
     exclude_param: str | None = None,
     document_dates: tuple[str, str] | None = None,
     max_bytes: int = MAX_BODY_BYTES,
@@ -55,6 +58,7 @@ def approval_body(
 
     :param table: a check
     :param link: where the whole table is to be read: an address, or words such as a file's path
+    :param files: addresses or paths of files that hold the whole table; three of them are named
     :param exclude_param: the parameter of the DAG run that takes ids to leave out, if there is one
     :param document_dates: first and last day, ``YYYY-MM-DD``, if purchases without a document of these days were left
         out
@@ -64,10 +68,12 @@ def approval_body(
     if max_bytes < MIN_BODY_BYTES:
         raise ValueError(f"max_bytes: {max_bytes!r} is below {MIN_BODY_BYTES}, what a body without a table may take.")
     head = [*_choices(table, exclude_param, document_dates), *_counts(table), _facts(table)]
-    body = _joined([*head, *_tables(table)])
+    kept = [_link(file) for file in files[:_MAX_FILES]]
+    body = _joined([*head, *([f"The same is in {', '.join(kept)}"] if kept else []), *_tables(table)])
     if len(body.encode()) <= max_bytes:
         return body
-    where = f"Read it before you approve: {_link(link)}" if link else "Read it in the result of the check."
+    places = ", ".join([*kept, _link(link)] if link else kept)
+    where = f"Read it before you approve: {places}" if places else "Read it in the result of the check."
     return _joined([*head, _elsewhere(table, where)])
 
 
@@ -75,7 +81,7 @@ def _choices(table: Table, exclude_param: str | None, document_dates: tuple[str,
     ready = table.section(Group.READY)
     at = f" at {_cell(table.head.tenant)}" if table.head.tenant else ""
     kind = f" ({_cell(table.head.environment)})" if table.head.environment else ""
-    yield f"**Approve closes {say_count(len(ready.rows))} in Lucca{at}{kind}: {_cell(ready.total)}.**"
+    yield f"**Approve closes {say_count(len(ready.rows))} in Lucca{at}{kind}: {_cell(ready.short_total)}.**"
     how = f"with their ids in the parameter `{exclude_param}`" if exclude_param else "without them"
     day = table.head.closing_date
     date = (
@@ -113,8 +119,8 @@ def _link(link: str) -> str:
 
 def _counts(table: Table) -> Iterator[str]:
     if table.sections:
-        rows = [[section.group.heading, str(len(section.rows)), section.total] for section in table.sections]
-        rows.append(["Total", str(len(table.rows)), table.total])
+        rows = [[section.group.heading, str(len(section.rows)), section.short_total] for section in table.sections]
+        rows.append(["Total", str(len(table.rows)), table.short_total])
         yield _table(["Outcome", "Purchases", "Billed"], rows, right=(1, 2))
 
 

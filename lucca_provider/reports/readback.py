@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lucca_provider.inputs import InvalidInputError, parse_answer, parse_purchase_ids
+from lucca_provider.inputs.approval import OPTIONS
 from lucca_provider.inputs.errors import shown
 from lucca_provider.inputs.text import read_value
 from lucca_provider.reading.purchases import ReadBack
@@ -211,14 +212,15 @@ def _read_approval(approved: object, *, asked: bool) -> tuple[str | None, str | 
     """Return who approved, and why nothing was to be closed, if somebody was asked and did not approve."""
     if isinstance(approved, str) and not approved.lstrip().startswith("{"):
         name = approved.strip()
-        if name not in ("", "None"):
+        # An option that was chosen is no name, and says nothing of who chose it.
+        if name not in ("", "None", *OPTIONS):
             return name, None
-        approved = None
+        approved = {"chosen_options": [name]} if name in OPTIONS else None
     if approved is None and not asked:
         return None, None
     answer = parse_answer(approved, name="approved_by")
     if not answer.chosen:
         # Airflow's ApprovalOperator skips what follows a rejection by an exception, and so returns nothing.
-        return None, "rejected, or nobody answered"
+        return None, "nobody was asked, nobody answered, or it was rejected"
     # An approval that does not say by whom may have started the closing: what became of that is not known.
     return (answer.given_by, None) if answer.is_yes else (None, answer.objection)

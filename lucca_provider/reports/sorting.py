@@ -16,6 +16,8 @@ from lucca_provider.reports.text import one_line
 __all__ = ["assert_check", "assert_report", "check_table", "closing_table", "read_details", "reasons_of"]
 
 _CURRENCY_LENGTH = 10
+_NOTHING_SENT = ("not reached: ", "not sent: ")
+"""How the reason begins where a closing knows that it sent nothing."""
 _NOTHING_KNOWN = Details()
 
 
@@ -158,13 +160,20 @@ class _ReadBack:
     def place(self, number: int, group: Group, reason: str) -> tuple[Group, Row]:
         """Return where a purchase belongs, and its row."""
         details = self.details.get(number, _NOTHING_KNOWN)
-        comment, day = (self.head.comment, self.head.closing_date) if group is Group.CLOSED else (None, None)
+        comment, day = (self.head.comment, self.head.closing_date) if _may_be_sent(group, reason) else (None, None)
         words = ""
         if self.head.read_back_at is not None:
             state = None if number in self.unread else details.state
             words = state or f"could not be read: {self.unread.get(number, 'Lucca returned no state')}"
             group, reason = _compare(group, reason, state, words)
         return group, Row(number, group.words, reason, details, words, comment, day)
+
+
+def _may_be_sent(group: Group, reason: str) -> bool:
+    """Return whether a closing was sent, or may have been."""
+    return group in (Group.CLOSED, Group.REFUSED) or (
+        group is Group.UNRESOLVED and not reason.startswith(_NOTHING_SENT)
+    )
 
 
 def _compare(group: Group, reason: str, state: str | None, words: str) -> tuple[Group, str]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 
-from lucca_provider.reports.text import say_amounts, say_count
+from lucca_provider.reports.text import MAX_CURRENCIES, say_amounts, say_count
 
 __all__ = ["Details", "Group", "Head", "Row", "Section", "Table"]
 
@@ -117,8 +117,8 @@ class Row:
     :param reason: why; empty if the outcome says it all
     :param details: what Lucca shows of it
     :param state: what Lucca showed after the closing, in words; empty if nobody asked
-    :param comment: that was sent with its closing
-    :param closing_date: that was sent with its closing, ``YYYY-MM-DD``
+    :param comment: that was sent with its closing, or may have been
+    :param closing_date: that was sent with its closing, or may have been, ``YYYY-MM-DD``
     """
 
     id: int
@@ -146,6 +146,11 @@ class Section:
     def total(self) -> str:
         """What was billed for them, by currency, in words."""
         return _total(self.rows)
+
+    @property
+    def short_total(self) -> str:
+        """The same, with ten currencies at most."""
+        return _total(self.rows, most=MAX_CURRENCIES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +180,11 @@ class Table:
         return _total(self.rows)
 
     @property
+    def short_total(self) -> str:
+        """The same, with ten currencies at most."""
+        return _total(self.rows, most=MAX_CURRENCIES)
+
+    @property
     def summary(self) -> str:
         """How many purchases came out how, a sentence."""
         if not self.sections:
@@ -192,7 +202,7 @@ class Table:
         return next((section for section in self.sections if section.group is group), Section(group, ()))
 
 
-def _total(rows: Iterable[Row]) -> str:
+def _total(rows: Iterable[Row], most: int | None = None) -> str:
     amounts: defaultdict[str | None, Decimal] = defaultdict(Decimal)
     unknown = 0
     for row in rows:
@@ -200,4 +210,4 @@ def _total(rows: Iterable[Row]) -> str:
             unknown += 1
         else:
             amounts[row.details.currency] += row.details.amount
-    return say_amounts(amounts, unknown)
+    return say_amounts(amounts, unknown, most=most)

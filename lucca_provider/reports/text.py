@@ -9,14 +9,24 @@ from decimal import Decimal
 
 from lucca_provider.reading.amounts import write_amount
 
-__all__ = ["NAME_LENGTH", "REASON_LENGTH", "one_line", "plain_number", "say_amount", "say_amounts", "say_count"]
+__all__ = [
+    "MAX_CURRENCIES",
+    "NAME_LENGTH",
+    "REASON_LENGTH",
+    "one_line",
+    "plain_number",
+    "say_amount",
+    "say_amounts",
+    "say_count",
+]
 
 NAME_LENGTH = 200
 """Characters of a title or a name that are shown."""
 REASON_LENGTH = 2_000
 """Characters of a reason that are shown: more than a check or a closing gives."""
 
-_MAX_CURRENCIES = 10
+MAX_CURRENCIES = 10
+"""Currencies of a total that are named where there is little room."""
 _JOINERS = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
 """The only unseen characters that writing needs: in Persian and Indian words, and within emoji."""
 _SHOWN_AS = {
@@ -65,16 +75,17 @@ def say_amount(amount: Decimal | None, currency: str | None) -> str:
     return f"{write_amount(amount, grouped=True)}\N{NO-BREAK SPACE}{currency or '(unknown currency)'}"
 
 
-def say_amounts(amounts: Mapping[str | None, Decimal], unknown: int) -> str:
+def say_amounts(amounts: Mapping[str | None, Decimal], unknown: int, *, most: int | None = None) -> str:
     """
     Say totals, for a person.
 
     :param amounts: currency, or ``None`` for an unknown one, to the total in it
     :param unknown: purchases whose amount is not known
+    :param most: currencies that are named, before the others are counted; ``None`` for all
     """
     said = [say_amount(amount, currency) for currency, amount in amounts.items()]
-    if len(said) > _MAX_CURRENCIES:
-        said[_MAX_CURRENCIES:] = [f"amounts in {len(said) - _MAX_CURRENCIES} more currencies"]
+    if most is not None and len(said) > most:
+        said[most:] = [f"amounts in {len(said) - most} more currencies"]
     if unknown:
         said.append(f"{unknown} of unknown amount")
     return _listed(said) or "nothing"

@@ -1,4 +1,4 @@
-"""What the check does for an approval: its arguments, and the table, the approval's text and the snapshot it pushes."""
+"""What the check does for an approval: its arguments, its files, and what it pushes: table, text and snapshot."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lucca_provider.tasks.arguments import (
     read_pushed,
 )
 from lucca_provider.tasks.common import build_head, push_value, without_retry
+from lucca_provider.tasks.reporting import Files, Target, read_target, write_files
 
 if TYPE_CHECKING:
     from lucca_provider.compat import Context
@@ -37,6 +38,7 @@ class ApprovalArguments:
     :param closing_date: that the closing is going to send, ``YYYY-MM-DD``
     :param exclude_param: the parameter of the DAG run that takes ids to leave out
     :param answer: to the question whether to close; ``None`` if nobody was to be asked
+    :param target: where the table goes as files; ``None`` if nowhere
     """
 
     conditions: Conditions
@@ -44,6 +46,7 @@ class ApprovalArguments:
     closing_date: str | None
     exclude_param: str | None
     answer: Answer | None
+    target: Target | None
 
     @property
     def objection(self) -> str | None:
@@ -87,39 +90,46 @@ def read_approval_arguments(task: Any) -> ApprovalArguments:
             read_day(task, "closing_date"),
             read_param_name(task, "exclude"),
             read_answer(task, "approved_by"),
+            None if task.path is None else read_target(task),
         )
 
 
 def push_findings(
     task: Any, context: Context, hook: LuccaHook, examined: Examination, arguments: ApprovalArguments
-) -> None:
+) -> Files:
     """
-    Push what a person reads and what a later check compares with, all from the same reading.
+    Write and push what a person reads, and push what a later check compares with, all from the same reading.
 
     :param task: the operator
     :param context: Airflow's context
     :param hook: the connection
     :param examined: what was found, and what was read for it
     :param arguments: of the check
+    :return: the files, none if none were asked for
     """
     head = replace(build_head(context, hook), closing_date=arguments.closing_date)
     left_out = {one["id"]: one["reason"] for one in examined.check["left_out"]}
     details = {number: read_details(purchase) for number, purchase in examined.purchases.items()}
     table = check_table(examined.check, head, details=details, left_out=left_out)
+    files = Files({}, [], False) if arguments.target is None else write_files(table, arguments.target)
     texts: dict[str, object] = {
         "snapshot": take_snapshot(Seen(hook.base_url, datetime.now(timezone.utc), examined.seen)),
         "table": to_markdown(table),
         "approval": approval_body(
             table,
             link=_xcom_page(context["ti"]),
+            files=[path for path in arguments.target.paths if path in files.sha256] if arguments.target else (),
             exclude_param=arguments.exclude_param,
             document_dates=arguments.conditions.document_dates,
         ),
     }
+    if arguments.target is not None:
+        texts |= {"paths": list(files.sha256), "sha256": dict(files.sha256)}
     if arguments.answer is not None:
         texts["approved_by"] = arguments.answer.given_by
     for key, value in texts.items():
         push_value(task, context, key, value)
+    return files
 
 
 def _xcom_page(ti: Any) -> str | None:

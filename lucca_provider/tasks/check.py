@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lucca_provider.checking import Check, unread_check
+from lucca_provider.checking import Check, Conditions, unread_check
 from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
+from lucca_provider.inputs import InvalidInputError
 from lucca_provider.tasks.approving import push_findings, read_approval_arguments
+from lucca_provider.tasks.arguments import read_purchase_ids
 from lucca_provider.tasks.checking import read_arguments, say_open
 from lucca_provider.tasks.common import connect, count_all, push_link, push_result, say_counts, say_listed
 
@@ -27,9 +31,10 @@ def check(task: CheckPurchasesOperator, context: Context) -> Check:
     :param context: Airflow's context
     :raises Exception: as the operator says
     """
-    if task.on_blocked not in ("fail", "warn", "skip"):
-        raise AirflowFailException(f"on_blocked: {task.on_blocked!r} is none of 'fail', 'warn' and 'skip'.")
-    arguments, approval = read_arguments(task), read_approval_arguments(task)
+    with _pushing_why_not(task, context):
+        if task.on_blocked not in ("fail", "warn", "skip"):
+            raise AirflowFailException(f"on_blocked: {task.on_blocked!r} is none of 'fail', 'warn' and 'skip'.")
+        arguments, approval = read_arguments(task), read_approval_arguments(task)
     purchase_ids, conditions = arguments.purchase_ids, approval.conditions
     if approval.objection:
         push_result(task, context, unread_check(purchase_ids, conditions, f"not approved: {approval.objection}"))
@@ -37,9 +42,10 @@ def check(task: CheckPurchasesOperator, context: Context) -> Check:
             f"Not approved: {approval.objection}. Nothing may be closed. To ask again, clear the approval. One that "
             "was set to success by hand counts as unanswered."
         )
-    hook = connect(task.lucca_conn_id)
-    push_link(context, hook)
-    approval.refuse_other_tenant(hook.base_url)
+    with _pushing_why_not(task, context, conditions):
+        hook = connect(task.lucca_conn_id)
+        push_link(context, hook)
+        approval.refuse_other_tenant(hook.base_url)
     if all(number in conditions.excluded for number in purchase_ids):
         push_result(task, context, unread_check(purchase_ids, conditions, ""))
         raise AirflowSkipException("There are no purchases to check" + (": all are excluded." if purchase_ids else "."))
@@ -50,8 +56,31 @@ def check(task: CheckPurchasesOperator, context: Context) -> Check:
         push_result(task, context, unread_check(purchase_ids, conditions, str(error)))
         raise
     task.log.info("Found %s.", say_counts(examined.check))
-    push_findings(task, context, hook, examined, approval)
+    files = push_findings(task, context, hook, examined, approval)
+    try:
+        files.assert_written("Not all files could be written, so nothing is passed on. A retry checks again.")
+    except Exception:
+        push_result(task, context, examined.check)
+        raise
     return _pass_on(task, context, examined.check)
+
+
+@contextmanager
+def _pushing_why_not(
+    task: CheckPurchasesOperator, context: Context, conditions: Conditions | None = None
+) -> Iterator[None]:
+    """Let a report say why nothing was checked, as far as it is known which purchases were to be."""
+    try:
+        yield
+    except AirflowFailException as error:
+        try:
+            purchase_ids = read_purchase_ids(task)
+        except InvalidInputError:
+            purchase_ids = []
+        if purchase_ids:
+            found = unread_check(purchase_ids, conditions or Conditions(), f"not checked: {error}")
+            push_result(task, context, found)
+        raise
 
 
 def _pass_on(task: CheckPurchasesOperator, context: Context, check: Check) -> Check:

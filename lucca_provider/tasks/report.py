@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from lucca_provider.compat import AirflowException, AirflowFailException
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.reading.purchases import read_back
 from lucca_provider.reports import Table, to_markdown
@@ -56,9 +55,9 @@ def _hand_over(
     task: ReportClosingsOperator, context: Context, table: Table, arguments: Arguments, error: LuccaError | None
 ) -> Result:
     # Before the files, so that it is there whatever becomes of them.
-    text = to_markdown(table, max_bytes=MAX_BODY_BYTES, link=", ".join(arguments.paths))
+    text = to_markdown(table, max_bytes=MAX_BODY_BYTES, link=", ".join(arguments.target.paths))
     push_value(task, context, "markdown", text)
-    files = write_files(table, arguments)
+    files = write_files(table, arguments.target)
     result = Result(counts=count_groups(table), paths=list(files.sha256), sha256=dict(files.sha256))
     try:
         _raise_problems(table, files, error)
@@ -81,7 +80,6 @@ def _raise_problems(table: Table, files: Files, error: LuccaError | None) -> Non
         ) from error
     if error is not None:
         raise error
-    if files.problems:
-        message = "Not all files could be written. What was read back is in this task's XComs; a retry reads again."
-        message = say_listed(message, files.problems)
-        raise AirflowException(message) if files.can_be_retried else AirflowFailException(message)
+    files.assert_written(
+        "Not all files could be written. What was read back is in this task's XComs; a retry reads again."
+    )

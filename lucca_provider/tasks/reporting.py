@@ -1,4 +1,4 @@
-"""What reporting closings needs besides the operator itself: its arguments, its files, its words."""
+"""What reporting closings needs besides the operator itself, and the files that a check writes too."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, TypedDict
 
+from lucca_provider.compat import AirflowException, AirflowFailException
 from lucca_provider.inputs import InvalidInputError
 from lucca_provider.inputs.errors import shown
 from lucca_provider.reports import STYLES, Table, to_csv, to_html, to_markdown
 from lucca_provider.reports.identity import FORMS
 from lucca_provider.reports.readback import Account, read_account
 from lucca_provider.tasks.arguments import is_templated
-from lucca_provider.tasks.common import without_retry
+from lucca_provider.tasks.common import say_listed, without_retry
 from lucca_provider.tasks.files import FileTakenError, write_report
 
-__all__ = ["Arguments", "Files", "Result", "read_reporting", "write_files"]
+__all__ = ["Arguments", "Files", "Result", "Target", "read_reporting", "read_target", "write_files"]
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +33,29 @@ class Result(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """
+    Where a table goes.
+
+    :param paths: of each file, to its form
+    :param csv_style: of the CSV files
+    """
+
+    paths: Mapping[str, str]
+    csv_style: str
+
+
+@dataclass(frozen=True, slots=True)
 class Arguments:
     """
     The arguments of a report, read.
 
     :param account: what is told about the closing
-    :param paths: of each file, to its form
-    :param csv_style: of the CSV files
+    :param target: where the report goes
     """
 
     account: Account
-    paths: Mapping[str, str]
-    csv_style: str
+    target: Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +63,7 @@ class Files:
     """
     What became of the files.
 
-    :param sha256: path to the SHA-256 of what was written there, in hexadecimal
+    :param sha256: path to the SHA-256 of what was written there, or kept of an earlier try, in hexadecimal
     :param problems: a line for each file that could not be written
     :param can_be_retried: whether trying again may write one of those
     """
@@ -59,6 +71,18 @@ class Files:
     sha256: Mapping[str, str]
     problems: Sequence[str]
     can_be_retried: bool
+
+    def assert_written(self, message: str) -> None:
+        """
+        Fail the task if a file could not be written.
+
+        :param message: what is said before the files are named
+        :raises AirflowException: if a retry may write it
+        :raises AirflowFailException: if none would
+        """
+        if self.problems:
+            message = say_listed(message, self.problems)
+            raise AirflowException(message) if self.can_be_retried else AirflowFailException(message)
 
 
 def read_reporting(task: Any) -> Arguments:
@@ -69,8 +93,7 @@ def read_reporting(task: Any) -> Arguments:
     :raises AirflowFailException: naming the argument, the value and what to do
     """
     with without_retry():
-        if task.csv_style not in STYLES:
-            raise InvalidInputError(f"csv_style: {task.csv_style!r} is none of {', '.join(map(repr, STYLES))}.")
+        target = read_target(task)
         account = read_account(
             report=task.report,
             purchase_ids=task.purchase_ids,
@@ -79,30 +102,45 @@ def read_reporting(task: Any) -> Arguments:
             approved=task.approved_by,
             asked=is_templated(task, "approved_by"),
         )
-        return Arguments(account, _read_paths(task.path), task.csv_style)
+        return Arguments(account, target)
 
 
-def write_files(table: Table, arguments: Arguments) -> Files:
+def read_target(task: Any) -> Target:
     """
-    Write a report to each of its paths. One that cannot be written does not keep the others from it.
+    Read where a task writes its table.
 
-    :param table: the report
-    :param arguments: where, and in which style
+    :param task: the operator, with the attributes ``path`` and ``csv_style``
+    :raises InvalidInputError: naming the argument, the value and what to do
+    """
+    if task.csv_style not in STYLES:
+        raise InvalidInputError(f"csv_style: {task.csv_style!r} is none of {', '.join(map(repr, STYLES))}.")
+    return Target(_read_paths(task.path), task.csv_style)
+
+
+def write_files(table: Table, target: Target) -> Files:
+    """
+    Write a table to each of its paths. One that cannot be written does not keep the others from it.
+
+    :param table: a report, or a check
+    :param target: where, and in which style
     """
     written: dict[str, str] = {}
+    kept: dict[str, str] = {}
     problems = []
     retried = False
-    for path, form in arguments.paths.items():
+    for path, form in target.paths.items():
         try:
-            written[path] = write_report(path, _render(table, form, arguments.csv_style).encode(), form)
+            found = write_report(path, _render(table, form, target.csv_style).encode(), form)
         except FileTakenError as error:
-            problems.append(f"{error} Move it, or give another path.")
+            problems.append(f"{error} Move it or delete it and clear this task, or give another path.")
         except Exception as error:  # noqa: BLE001 - each store has errors of its own
             problems.append(f"{path} could not be written: {_say(error)}")
             retried = True
         else:
+            written[path] = found.pop(path)
+            kept |= found
             log.info("Written: %s (SHA-256 %s).", path, written[path])
-    return Files(written, problems, retried)
+    return Files({**written, **kept}, problems, retried)
 
 
 def _say(error: Exception) -> str:

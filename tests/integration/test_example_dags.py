@@ -425,8 +425,10 @@ class TestMonthEnd:
         assert said[4][1] == "invoice F1 of 2026-03-02: not paid"
         assert said[6][1] == "excluded from this run"
         assert {row["Approved by"] for row in read_report(reports).values()} == {"Anna Keller"}
-        assert sorted(file.suffix for file in reports.iterdir()) == [".csv", ".html", ".md"]
+        shown = next(reports.glob("*-check.html"))
+        assert sorted(file.suffix for file in reports.iterdir() if file != shown) == [".csv", ".html", ".md"]
         subject, body = person.read
+        assert str(shown) in body.replace("\\", "")
         assert "4 purchases" in subject
         for part in ("Approve closes 4 purchases", "2026-03-31", "`exclude`", "| 1 |", "| 4 |", "| 6 |"):
             assert part in body
@@ -467,7 +469,9 @@ class TestMonthEnd:
         assert {request.method for request in lucca.requests} == {"GET"}
         assert outcomes(reports) == {
             4: ("left out", "invoice F1 of 2026-03-02: not paid"),
-            **dict.fromkeys((1, 2, 3, 5, 6), ("left out", "not approved: rejected, or nobody answered")),
+            **dict.fromkeys(
+                (1, 2, 3, 5, 6), ("left out", "not approved: nobody was asked, nobody answered, or it was rejected")
+            ),
         }
 
     def test_a_check_that_failed_is_reported_and_nobody_is_asked(
@@ -484,6 +488,23 @@ class TestMonthEnd:
         assert (person.read, lucca.closings) == ([], [])
         assert {outcome for outcome, _ in outcomes(reports).values()} == {"left out"}
         assert all("401" in reason for _, reason in outcomes(reports).values())
+
+    @pytest.mark.parametrize("exclude", [[0], [-1], [99999999999]])
+    def test_purchases_to_leave_out_that_cannot_be_used_are_refused_and_named(
+        self, lucca, run_example, reports, person, exclude
+    ) -> None:
+        """Airflow refuses them as the run's parameter; a template of one's own may bring them all the same."""
+        with pytest.raises(Exception, match=r"(?i)param.*exclude"):
+            run_example(MONTH_END, run_conf={"exclude": exclude})
+
+        def change(dag: Any) -> None:
+            dag.get_task("check").exclude = exclude
+
+        done = run_example(MONTH_END, change=change)
+        assert (done.state, done.states["check"], done.states["report"]) == ("failed", "failed", "success")
+        assert (person.read, lucca.closings) == ([], [])
+        assert all(reason.startswith("not checked: exclude") for _, reason in outcomes(reports).values())
+        assert len(outcomes(reports)) == 6
 
     def test_a_closing_that_failed_is_reported_and_fails_the_run(self, lucca, run_example, reports, person) -> None:
         change = between("check_again", lambda: lucca.set_purchase(2, invoices=[UNPAID]), "close")

@@ -173,7 +173,9 @@ def test_nothing_is_closed_after_a_rejection(airflow: Deployment, serve: Serve, 
     assert [run.task(task_id)["state"] for task_id in ("check_again", "close", "closed")] == ["skipped"] * 3
     reasons = {number: row["Reason"] for number, row in read_report(tmp_path).items()}
     assert reasons.pop(REFUSED).startswith("invoice")
-    assert reasons == dict.fromkeys((1, 2, 3, 5, 6), "not approved: rejected, or nobody answered")
+    assert reasons == dict.fromkeys(
+        (1, 2, 3, 5, 6), "not approved: nobody was asked, nobody answered, or it was rejected"
+    )
     assert "POST" not in {request.method for request in lucca.requests}
 
 

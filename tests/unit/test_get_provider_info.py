@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from importlib import resources
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
@@ -77,3 +78,18 @@ def test_placeholders_are_the_defaults() -> None:
 @pytest.mark.parametrize("name", ["requests_per_minute", "timeout"])
 def test_descriptions_name_the_defaults(name: str) -> None:
     assert FIELD_BEHAVIOUR["placeholders"][name] in CONNECTION_FIELDS[name]["description"]
+
+
+@pytest.mark.parametrize(
+    "uri", ["lucca://a b/x", "lucca://acme.ilucca.net:99999/x", "lucca://acme.ilucca.net:port/x", "lucca:///x"]
+)
+def test_an_asset_of_a_host_that_no_address_can_have_is_refused(uri):
+    with pytest.raises(ValueError, match=r"host|[Pp]ort"):
+        sanitize_uri(urlsplit(uri))
+
+
+@pytest.mark.parametrize(
+    "host", ["acme.ilucca.net", "acme-test.sandbox.eu1.luccasoftware.com", "127.0.0.1:8080", "[::1]:80"]
+)
+def test_an_asset_of_a_host_is_taken(host):
+    assert sanitize_uri(urlsplit(f"lucca://{host.upper()}/purchases")).netloc == host

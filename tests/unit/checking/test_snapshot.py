@@ -35,7 +35,9 @@ TENANT = "https://acme.ilucca.net"
 TEXTS = st.none() | st.text(max_size=20)
 DOCUMENTS = st.builds(SeenDocument, *[TEXTS] * len(fields(SeenDocument)))
 PURCHASES = st.builds(
-    SeenPurchase, TEXTS, TEXTS, TEXTS, TEXTS, documents=st.dictionaries(st.integers(1), DOCUMENTS, max_size=3)
+    SeenPurchase,
+    *[TEXTS] * (len(fields(SeenPurchase)) - 1),
+    documents=st.dictionaries(st.integers(1), DOCUMENTS, max_size=3),
 )
 
 
@@ -43,17 +45,20 @@ def money(value: Any, currency: str = "EUR") -> Json:
     return {"counter": {"value": value, "currency": currency}}
 
 
-def with_taxes(value: Any, currency: str = "EUR") -> Json:
-    return {"counter": {"includingTaxes": {"value": value, "currency": currency}}}
+def with_taxes(value: Any, currency: str = "EUR", net: Any = 80) -> Json:
+    taxes = {"includingTaxes": {"value": value, "currency": currency}}
+    return {"counter": {**taxes, "excludingTaxes": {"value": net, "currency": "EUR"}}}
 
 
 def chairs(**changes: Any) -> Json:
     told = {"title": "Chairs", "supplier": {"id": 3, "name": "Ferrand"}, "billedAmount": money(100.0)}
-    return purchase(1, **{**told, **changes})
+    amounts = {f"{name}Amount": money(100.0) for name in ("requested", "committed", "confirmed")}
+    return purchase(1, **{**told, **amounts, "availableAmount": money(0), **changes})
 
 
 def invoice(number: int = 11, **changes: Any) -> Json:
     told = {"documentDate": "2026-01-31", "amountIncludingTaxes": with_taxes(100.0), "completion": "Complete"}
+    told["expectedAmount"] = money(100.0)
     return document(1, number=number, **{**told, **changes})
 
 
@@ -86,8 +91,11 @@ def test_a_snapshot_holds_what_was_read_with_exact_amounts():
             "Ongoing",
             "Chairs",
             "Ferrand",
+            "3",
             "1234.5 EUR",
-            [[11, "Invoice", "11", "2026-01-31", "Confirmed", "Paid", "Complete", "1234.5 EUR"]],
+            *["100 EUR"] * 3,
+            "0 EUR",
+            [[11, "Invoice", "11", "2026-01-31", "Confirmed", "Paid", "Complete", "1234.5 EUR", "80 EUR", "100 EUR"]],
         ]
     }
 
@@ -102,12 +110,30 @@ def test_a_snapshot_holds_what_was_read_with_exact_amounts():
         (money(99999999999999.12), "99999999999999.12 EUR"),
         (money(0.00000001), "0.00000001 EUR"),
         ({"counter": {"value": 5}}, "5"),
+        ({**money(100), "base": {"value": 100, "currency": "EUR"}, "rate": 1}, "100 EUR"),
+        ({**money(100), "base": {"value": 120, "currency": "USD"}, "rate": 1.2}, "100 EUR / base 120 USD"),
+        ({"counter": {"includingTaxes": {"value": 5}}}, '{"counter": {"includingTaxes": {"value": 5}}}'),
         ({"value": 5}, '{"value": 5}'),
+        (5, "5"),
         (None, None),
     ],
 )
 def test_an_amount_is_kept_as_decimal_text_and_one_of_another_shape_as_it_is(told, kept):
     assert see_purchase(chairs(billedAmount=told), []).billed == kept
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ({"amountIncludingTaxes": with_taxes(100, net=90)}, "90 EUR"),
+        ({"amountIncludingTaxes": None, "amountExcludingTaxes": money(70)}, "70 EUR"),
+        ({"amountIncludingTaxes": {"counter": {}}, "amountExcludingTaxes": money(70)}, "70 EUR"),
+        ({"amountIncludingTaxes": 5}, None),
+    ],
+)
+def test_the_amount_without_taxes_is_kept_wherever_it_stands(told, kept):
+    (document,) = see_purchase(chairs(), [invoice(**told)]).documents.values()
+    assert document.net == kept
 
 
 def test_of_a_document_that_was_read_twice_the_last_reading_counts():
@@ -118,7 +144,7 @@ def test_of_a_document_that_was_read_twice_the_last_reading_counts():
 def test_texts_fit_into_any_database():
     seen = see_purchase(chairs(title="a\0b\ud800" + "c" * 500, supplier="Ferrand"), [])
     assert seen.title == "a\N{REPLACEMENT CHARACTER}b?" + "c" * 196
-    assert seen.supplier == "Ferrand"
+    assert (seen.supplier, seen.supplier_id) == ("Ferrand", None)
 
 
 @given(st.dictionaries(st.integers(1, 2**31), PURCHASES, max_size=3))
@@ -127,22 +153,27 @@ def test_a_snapshot_is_read_back_from_json_as_it_was_taken(purchases):
     assert read_snapshot(carried, name="unchanged_since") == seen(purchases)
 
 
-def test_five_thousand_purchases_fit_into_one_megabyte():
+def test_five_thousand_purchases_fit_into_one_and_a_half_megabytes():
+    """As wide as all amounts make it: each is a text of its own, so that both values can be named."""
+    amounts = {f"{name}Amount": money(1234.56) for name in ("billed", "requested", "committed", "confirmed")}
     purchases = {
         number: see_purchase(
-            chairs(title="Meeting room chairs 11/2025", supplier={"name": "Grand Large Voyages"}),
+            chairs(title="Meeting room chairs 11/2025", supplier={"id": 17, "name": "Grand Large Voyages"}, **amounts),
             [
                 invoice(
-                    20_000 + number, documentNumber=f"F2511-{20_000 + number}", amountIncludingTaxes=with_taxes(1234.56)
+                    20_000 + number,
+                    documentNumber=f"F2511-{20_000 + number}",
+                    amountIncludingTaxes=with_taxes(1234.56, net=1028.8),
+                    expectedAmount=money(1234.56),
                 )
             ],
         )
         for number in range(3_000, 8_000)
     }
     size = len(json.dumps(take_snapshot(seen(purchases))))
-    assert size < 1_000_000
+    assert size < 1_500_000
     # What the guide says.
-    assert 170 <= size / len(purchases) <= 190
+    assert 270 <= size / len(purchases) <= 290
 
 
 def test_only_closable_purchases_are_in_a_snapshot():
@@ -173,11 +204,11 @@ ROW = GOOD["purchases"]["1"]
         ({**GOOD, "purchase": ["state"]}, "other columns than this version"),
         ({**GOOD, "document": ["id"]}, "other columns than this version"),
         ({**GOOD, "purchases": {"x": ROW}}, "'x' in place of an id"),
-        ({**GOOD, "purchases": {"1": ROW[:-1]}}, "in place of 5 columns"),
-        ({**GOOD, "purchases": {"1": None}}, "None in place of 5 columns"),
+        ({**GOOD, "purchases": {"1": ROW[:-1]}}, "in place of 10 columns"),
+        ({**GOOD, "purchases": {"1": None}}, "None in place of 10 columns"),
         ({**GOOD, "purchases": {"1": [*ROW[:-1], None]}}, "None in place of documents"),
         ({**GOOD, "purchases": {"1": [5, *ROW[1:]]}}, "5 in place of a text"),
-        ({**GOOD, "purchases": {"1": [*ROW[:-1], [[11, "Invoice"]]]}}, "in place of 8 columns"),
+        ({**GOOD, "purchases": {"1": [*ROW[:-1], [[11, "Invoice"]]]}}, "in place of 10 columns"),
         ({**GOOD, "purchases": {"1": [*ROW[:-1], [[True, *ROW[-1][0][1:]]]]}}, "True in place of an id"),
         ({**GOOD, "purchases": {"1": [*ROW[:-1], [[*ROW[-1][0][:-1], 100.0]]]}}, "100.0 in place of a text"),
     ],
@@ -199,6 +230,26 @@ CHANGES: dict[tuple[str, str], tuple[Callable[[Json, Json], object], str]] = {
     ("purchase", "billed"): (
         lambda p, d: p.update(billedAmount=money(10_000)),
         "billed 100.00 EUR when approved, 10,000.00 EUR now",
+    ),
+    ("purchase", "supplier_id"): (
+        lambda p, d: p["supplier"].update(id=4),
+        "supplier's id 3 when approved, 4 now",
+    ),
+    **{
+        ("purchase", name): (
+            lambda p, d, name=name: p.update({f"{name}Amount": money(10_000)}),  # type: ignore[misc]
+            f"{name} {before} EUR when approved, 10,000.00 EUR now",
+        )
+        for name, before in [
+            ("requested", "100.00"),
+            ("committed", "100.00"),
+            ("confirmed", "100.00"),
+            ("available", "0.00"),
+        ]
+    },
+    ("purchase", "other currency"): (
+        lambda p, d: p["billedAmount"].update(base={"value": 120, "currency": "USD"}),
+        "billed 100.00 EUR when approved, 100.00 EUR / base 120 USD now",
     ),
     ("purchase", "currency"): (
         lambda p, d: p.update(billedAmount=money(100, "USD")),
@@ -229,6 +280,14 @@ CHANGES: dict[tuple[str, str], tuple[Callable[[Json, Json], object], str]] = {
     ("document", "amount"): (
         lambda p, d: d.update(amountIncludingTaxes=with_taxes(120.125)),
         "amount 100.00 EUR when approved, 120.125 EUR now",
+    ),
+    ("document", "net"): (
+        lambda p, d: d.update(amountIncludingTaxes=with_taxes(100, net=90)),
+        "amount without taxes 80.00 EUR when approved, 90.00 EUR now",
+    ),
+    ("document", "expected"): (
+        lambda p, d: d.update(expectedAmount=money(90)),
+        "expected amount 100.00 EUR when approved, 90.00 EUR now",
     ),
     ("document", "currency"): (
         lambda p, d: d.update(amountIncludingTaxes=with_taxes(100, "CHF")),

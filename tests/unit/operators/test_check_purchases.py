@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import hashlib
 import json
 import re
 from typing import Any
 
 import pytest
 
-from lucca_provider.compat import AirflowFailException, AirflowSkipException
+from lucca_provider.compat import AirflowException, AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaAccessError, LuccaUnresolvedError
 from lucca_provider.operators.purchases import CheckPurchasesOperator
 from lucca_provider.sandbox import Sandbox
@@ -146,12 +148,43 @@ def test_documents_since_is_sent_as_a_filter_and_what_it_hides_is_never_closable
         ({"paid_states": {"Paid": True}}, "paid_states: {'Paid': True} is not a list"),
         ({"cancelled_states": [None]}, "cancelled_states: None is not the name of a state"),
         ({"closable_states": 5}, "closable_states: 5 is not a list"),
+        ({"path": "check.html"}, "path: 'check.html' is relative"),
+        ({"path": "/data/check.csv", "csv_style": "de"}, "csv_style: 'de' is none of 'fr', 'en'"),
     ],
 )
 def test_bad_arguments_fail_for_good_before_anything_is_sent(lucca, arguments, message):
     with pytest.raises(AirflowFailException, match=message):
         run(**{"purchase_ids": [1], **arguments})
     assert lucca.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"exclude": [0]}, "not checked: exclude"),
+        ({"exclude": [99999999999]}, "not checked: exclude"),
+        ({"on_blocked": "ignore"}, "not checked: on_blocked"),
+        ({"unchanged_since": {}}, "not checked: unchanged_since"),
+        ({"lucca_conn_id": "lucca_acme"}, "not checked: Connection 'lucca_acme'"),
+    ],
+)
+def test_a_report_can_say_of_each_purchase_why_it_was_not_checked(lucca, monkeypatch, arguments, words):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_ACME", "lucca://:some-api-key@acme.ilucca.net/http")
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException) as raised:
+        run(ti, **{"purchase_ids": [1, 2], **arguments})
+    assert [(one["id"], one["reason"]) for one in ti.report["unknown"]] == [
+        (number, f"not checked: {raised.value}") for number in (1, 2)
+    ]
+    assert ti.report["unknown"][0]["reason"].startswith(words)
+    assert (ti.pushed["closable"], lucca.requests) == ([], [])
+
+
+def test_if_nobody_knows_which_purchases_to_check_nothing_is_said_of_them(lucca):
+    ti = TaskInstance()
+    with pytest.raises(AirflowFailException):
+        run(ti, purchase_ids=["one"])
+    assert ti.pushed == {}
 
 
 def test_a_bad_connection_fails_for_good_naming_it(monkeypatch):
@@ -268,6 +301,48 @@ def test_an_approval_that_is_too_long_leads_to_what_the_task_pushed(lucca, addre
     assert (page in ti.pushed["approval"]) is bool(address)
 
 
+def named(ti: TaskInstance) -> TaskInstance:
+    """Give a task instance what names its run, without which a file would be nobody's."""
+    ti.dag_id, ti.run_id, ti.task_id = "month_end", "run 1", "check"
+    return ti
+
+
+def test_the_table_is_written_to_files_that_the_approval_names(lucca, tmp_path):
+    ids, _ = everything(lucca)
+    paths = [f"{tmp_path}/check.{form}" for form in ("html", "csv", "md")]
+    ti = named(TaskInstance())
+    run(ti, purchase_ids=ids, on_blocked="skip", path=paths, csv_style="en")
+    assert all(path in ti.pushed["approval"].replace("\\", "") for path in paths)
+    contents = [(tmp_path / path).read_bytes() for path in paths]
+    assert ti.pushed["paths"] == paths
+    assert list(ti.pushed["sha256"].items()) == [
+        (path, hashlib.sha256(content).hexdigest()) for path, content in zip(paths, contents, strict=True)
+    ]
+    assert contents[2].decode() == ti.pushed["table"]
+    with (tmp_path / "check.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert sorted(int(row["Purchase"]) for row in csv.DictReader(file)) == sorted(ids)
+
+
+def test_if_a_file_cannot_be_written_nothing_is_passed_on_until_a_retry_has_written_it(lucca, tmp_path):
+    paths = [f"{tmp_path}/later/check.html", f"{tmp_path}/check.csv"]
+    ti = named(TaskInstance())
+    with pytest.raises(AirflowException, match=r"later/check\.html could not be written") as raised:
+        run(ti, purchase_ids=lucca.closable_ids, path=paths)
+    assert not isinstance(raised.value, AirflowFailException)
+    assert ti.report["closable"] == lucca.closable_ids
+    assert ti.pushed["paths"] == paths[1:]
+    assert "check.html" not in ti.pushed["approval"]
+    (tmp_path / "later").mkdir()
+    assert run(ti, purchase_ids=lucca.closable_ids, path=paths)["closable"] == lucca.closable_ids
+
+
+def test_another_file_at_the_path_is_left_alone_and_nothing_is_passed_on(lucca, tmp_path):
+    (tmp_path / "check.md").write_text("mine")
+    with pytest.raises(AirflowFailException, match=r"check\.md already exists"):
+        run(named(TaskInstance()), purchase_ids=lucca.closable_ids, path=tmp_path / "check.md")
+    assert (tmp_path / "check.md").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("exclude", "param"),
     [
@@ -338,13 +413,16 @@ def test_whatever_has_changed_since_the_snapshot_is_blocked_and_the_rest_passed_
     result = run(purchase_ids=ids, unchanged_since=json.dumps(snapshot), on_blocked="warn")
     assert result["closable"] == [same]
     reasons = {one["id"]: one["reasons"] for one in result["blocked"]}
-    assert reasons[amount][:2] == [
+    others = ("requested", "committed", "confirmed")
+    assert reasons[amount][:5] == [
         "billed 100.00 EUR when approved, 10,000.00 EUR now",
+        *(f"{name} 100.00 EUR when approved, 10,000.00 EUR now" for name in others),
         "invoice F0 of 2026-01-31 (100.00 EUR): there when approved, gone now",
     ]
     assert reasons[state] == ["state Ongoing when approved, Denied now", "the purchase is Denied, not Ongoing"]
     assert reasons[gone] == [
         "billed 100.00 EUR when approved, 120.00 EUR now",
+        *(f"{name} 100.00 EUR when approved, 120.00 EUR now" for name in others),
         "invoice F8 of 2026-02-01 (20.00 EUR): not there when approved, there now",
         "invoice F8 of 2026-02-01: not paid",
     ]

@@ -232,6 +232,18 @@ def test_another_run_s_file_is_left_alone_and_no_retry_would_help(lucca: Sandbox
     assert ti.pushed["paths"] == [f"{tmp_path}/closing.html"]
 
 
+def test_another_pass_of_the_run_loses_no_closing_of_the_first(lucca: Sandbox, tmp_path: Path) -> None:
+    first, later = closed(lucca, 3), closed(lucca, 1)
+    paths = [f"{tmp_path}/closing.csv", f"{tmp_path}/closing.html"]
+    before = run(report=report(closed=first), path=paths)["sha256"]
+    result = run(report=report(closed=later), path=paths)
+    assert result["paths"][:2] == paths
+    kept = [path for path in result["paths"][2:] if path.endswith(".csv")]
+    assert {row for path in [paths[0], *kept] for row in rows(Path(path))} == {str(number) for number in first + later}
+    assert [result["sha256"][path] for path in result["paths"][2:]] == list(before.values())
+    assert set(result["paths"]) == {str(path) for path in tmp_path.iterdir()}
+
+
 def test_what_is_not_confirmed_matters_more_than_a_file(lucca: Sandbox, tmp_path: Path) -> None:
     with pytest.raises(LuccaUnresolvedError, match=r"(?s)its folder does not exist.*purchase 900000"):
         run(report=report(closed=[MISSING]), path=f"{tmp_path}/missing/closing.csv")

@@ -115,6 +115,25 @@ def test_where_nothing_answers_it_still_ends_and_says_so_of_each() -> None:
     assert read.error is None
 
 
+@pytest.mark.parametrize(("listed", "closed"), [(LuccaForbiddenError("403 no list"), [20]), ([purchase(77)], [])])
+def test_purchases_that_have_vanished_do_not_hide_the_others_of_a_tenant_that_is_there(
+    listed: list[Json] | LuccaError, closed: list[int]
+) -> None:
+    gone = 2 * STREAK
+    lucca = Lucca({number: purchase(number) for number in range(gone + 1, 21)}, listed)
+    read = read_back(range(1, 21), lucca, closed=closed)
+    assert states(read) == dict.fromkeys(range(gone + 1, 21), "Closed")
+    assert set(read.unread) == set(range(1, gone + 1))
+    assert all("404" in words for words in read.unread.values())
+
+
+def test_where_nobody_knows_whether_the_tenant_is_there_the_others_are_not_asked_for() -> None:
+    lucca = Lucca({}, LuccaForbiddenError("403 no list"))
+    read = read_back(range(1, 5001), lucca, closed=[])
+    assert len(lucca.requests) == 1 + STREAK
+    assert set(read.unread) == set(range(1, 5001))
+
+
 @pytest.mark.parametrize("error", [WRONG_KEY, LuccaThrottledError("429 used up", retry_after=600)])
 def test_what_no_other_request_would_escape_ends_it_and_keeps_what_was_read(error: LuccaError) -> None:
     lucca = Lucca({1: purchase(1), 2: error, 3: purchase(3)}, [purchase(3)])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 
-from lucca_provider.reports import check_table, closing_table, to_html
+from lucca_provider.reports import Details, Head, check_table, closing_table, to_html
 from lucca_provider.reports.text import REASON_LENGTH, one_line
 from tests.unit.reports.samples import CHECK, HEAD, REPORT, check_of, closing_of, texts
 
@@ -111,3 +112,11 @@ def test_a_check_and_an_empty_report_are_pages_too() -> None:
 def test_a_large_report_has_a_row_for_each_purchase(count: int) -> None:
     page = Page(to_html(check_of(count)))
     assert [row[0] for row in page.tables[2][1:]] == [str(number) for number in range(1, count + 1)]
+
+
+def test_a_total_names_every_currency() -> None:
+    details = {number: Details("Chairs", None, Decimal(1), f"C{number:02}") for number in range(40)}
+    report = {"closed": list(details), "already_closed": [], "rejected": [], "unresolved": []}
+    page = to_html(closing_table(report, Head(), details=details))
+    # In its row, for each outcome and for all of them.
+    assert all(page.count(f"C{number:02}") == 3 for number in range(40))

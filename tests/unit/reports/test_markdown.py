@@ -183,6 +183,14 @@ def test_a_table_is_whole_or_not_there(count: int, has_table: bool) -> None:
     assert f"{count * 10.25:,.2f}\N{NO-BREAK SPACE}EUR" in body
 
 
+@pytest.mark.parametrize("count", [3, 5_000])
+def test_files_with_the_table_are_named_and_linked_where_they_have_an_address(count: int) -> None:
+    files = ["https://files.example/check.html", "/data/check.csv"]
+    body = approval_body(check_of(count), link="https://airflow.example/xcom", files=files)
+    assert "<https://files.example/check.html>, /data/check.csv" in body
+    assert ("<https://airflow.example/xcom>" in body) is (count > 3)
+
+
 def test_the_size_is_counted_in_bytes() -> None:
     table = check_of(150, "椅" * 100)
     assert len(approval_body(table, max_bytes=1_000_000)) < MAX_BODY_BYTES
@@ -190,10 +198,10 @@ def test_the_size_is_counted_in_bytes() -> None:
 
 
 def test_the_last_byte_still_fits() -> None:
-    table = check_of(300)
+    table = check_of(500)
     size = len(approval_body(table, max_bytes=1_000_000).encode())
     assert size > MIN_BODY_BYTES
-    assert len(ids_of(approval_body(table, max_bytes=size))) == 300
+    assert len(ids_of(approval_body(table, max_bytes=size))) == 500
     assert not ids_of(approval_body(table, max_bytes=size - 1))
 
 
@@ -202,7 +210,8 @@ def test_a_body_without_a_table_always_fits(text: str) -> None:
     about = dict.fromkeys(("tenant", "environment", "dag_id", "run_id", "task_id", "closing_date", "comment"), text)
     table: Table = check_of(200, text, approved_by=text, **about)
     for link in (None, text, f"https://files.example/{text}", f"https://files.example/{text[:900]}"):
-        body = approval_body(table, link=link, exclude_param="exclude", max_bytes=MIN_BODY_BYTES)
+        files = [link or text] * 5
+        body = approval_body(table, link=link, files=files, exclude_param="exclude", max_bytes=MIN_BODY_BYTES)
         assert len(body.encode()) <= MIN_BODY_BYTES
         assert not ids_of(body)
 

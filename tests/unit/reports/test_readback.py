@@ -120,6 +120,8 @@ def test_what_the_closing_reported_counts_for_more_than_what_a_check_left_out() 
         ("", None),
         ("None", None),
         ("Anna Keller", "Anna Keller"),
+        ("Approve", None),
+        (" Reject", None),
         (APPROVAL, "Anna Keller"),
         ({**APPROVAL, "responded_by_user": {"id": "7", "name": None}}, "7"),
         ({**APPROVAL, "responded_by_user": None}, None),
@@ -142,8 +144,15 @@ def test_after_a_rejection_the_report_says_who_said_no() -> None:
 @pytest.mark.parametrize("approved", [None, "", "None"])
 def test_if_nobody_who_was_asked_approved_nothing_is_unresolved(approved: Any) -> None:
     account = read_account(report=None, purchase_ids=[1], approved=approved, asked=True)
-    assert dict(account.left_out) == {1: "not approved: rejected, or nobody answered"}
+    assert dict(account.left_out) == {1: "not approved: nobody was asked, nobody answered, or it was rejected"}
     assert shape(table(account, {1: "Ongoing"})).keys() == {Group.LEFT_OUT}
+
+
+def test_an_option_as_text_says_what_was_chosen_and_not_by_whom() -> None:
+    account = read_account(report=None, purchase_ids=[1], approved="Reject")
+    assert dict(account.left_out) == {1: "not approved: rejected by a person"}
+    account = read_account(report=None, purchase_ids=[1], approved="Approve")
+    assert shape(table(account, {1: "Ongoing"})).keys() == {Group.UNRESOLVED}
 
 
 def test_an_approval_that_does_not_say_by_whom_leaves_open_whether_the_closing_ran() -> None:

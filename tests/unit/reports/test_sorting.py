@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from lucca_provider.closing.purchase import MAX_SENDS, Purchase, closing_answered, undecided
+from lucca_provider.exceptions import LuccaNotSentError
 from lucca_provider.inputs import InvalidInputError
 from lucca_provider.reports import (
     Details,
@@ -148,11 +150,20 @@ def test_what_nobody_asked_to_close_is_named_with_its_state() -> None:
     assert row(table, 106).state == "could not be read: Lucca returned no state"
 
 
-def test_only_a_purchase_that_was_closed_here_has_the_comment_and_the_date() -> None:
-    table = closing_table(REPORT, HEAD, details={**ALL_CLOSED, 101: Details(state="Ongoing")})
+def test_the_comment_and_the_date_stand_wherever_they_were_or_may_have_been_sent() -> None:
+    never_sent: Any = closing_answered(Purchase(sends=MAX_SENDS - 1), LuccaNotSentError("no route"), 0.0)
+    reasons = {
+        104: "no clear answer",
+        105: undecided(Purchase(), "the limit is used up", in_flight=True).detail,
+        106: undecided(Purchase(), "the limit is used up", in_flight=False).detail,
+        107: never_sent.detail,
+    }
+    unresolved = [{"id": number, "reason": reason} for number, reason in reasons.items()]
+    report = {**REPORT, "unresolved": unresolved}
+    table = closing_table(report, HEAD, details={101: Details(state="Ongoing")}, left_out={108: "not this month"})
     sent = {row.id: (row.comment, row.closing_date) for row in table.rows}
-    assert sent.pop(101) == ("Month-end", "2026-06-30")
-    assert set(sent.values()) == {(None, None)}
+    assert {number for number, told in sent.items() if told == ("Month-end", "2026-06-30")} == {101, 103, 104, 105}
+    assert {number for number, told in sent.items() if told == (None, None)} == {102, 106, 107, 108}
 
 
 # -- details and totals ----------------------------------------------------------------------------------------------

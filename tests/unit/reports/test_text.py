@@ -59,6 +59,8 @@ def test_a_long_text_shows_that_it_is_cut() -> None:
         ("1234567.5", "1234567.50", "1,234,567.50 EUR"),
         ("-12.5", "-12.50", "-12.50 EUR"),
         ("0", "0.00", "0.00 EUR"),
+        ("-0", "0.00", "0.00 EUR"),
+        ("-0.000", "0.00", "0.00 EUR"),
         ("1E+3", "1000.00", "1,000.00 EUR"),
         ("100.00", "100.00", "100.00 EUR"),
         ("0.125", "0.125", "0.125 EUR"),
@@ -82,8 +84,10 @@ def test_what_is_not_known_is_said() -> None:
     assert say_amounts({}, 3) == "3 of unknown amount"
 
 
-def test_very_many_currencies_are_not_all_named() -> None:
-    said = say_amounts({f"C{number}": Decimal(1) for number in range(500)}, 0)
+def test_very_many_currencies_are_all_named_where_there_is_room() -> None:
+    amounts: dict[str | None, Decimal] = {f"C{number}": Decimal(1) for number in range(500)}
+    assert say_amounts(amounts, 0).count("1.00") == 500
+    said = say_amounts(amounts, 0, most=10)
     assert said.endswith("and amounts in 490 more currencies")
     assert said.count("1.00") == 10
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.reports import closing_table, to_csv, to_html, to_markdown
+from lucca_provider.reports import Details, closing_table, to_csv, to_html, to_markdown
 from lucca_provider.tasks.files import FileTakenError, write_report
 from tests.conftest import AIRFLOW, ROOT
 from tests.unit.reports.samples import HEAD, REPORT
@@ -25,8 +25,11 @@ from tests.unit.reports.samples import HEAD, REPORT
 WRITE = {"csv": lambda table: to_csv(table, "fr"), "html": to_html, "md": to_markdown}
 
 
-def content(form: str = "csv", **head: Any) -> bytes:
-    return WRITE[form](closing_table(REPORT, replace(HEAD, **head))).encode()
+SHOWN = {number: Details(state="Closed") for number in (101, 102)}
+
+
+def content(form: str = "csv", report: dict[str, Any] = REPORT, **head: Any) -> bytes:
+    return WRITE[form](closing_table(report, replace(HEAD, **head), details=SHOWN)).encode()
 
 
 @pytest.fixture(params=["/", "file:///", "memory://"])
@@ -52,7 +55,7 @@ def test_a_file_is_written_and_only_its_own_task_replaces_it(place: Any, form: s
     folder, read = place
     path = f"{folder}/closing.{form}"
     first, second = content(form), content(form, comment="Second try")
-    assert write_report(path, first, form) == hashlib.sha256(first).hexdigest()
+    assert write_report(path, first, form) == {path: hashlib.sha256(first).hexdigest()}
     assert read(f"closing.{form}") == first
     write_report(path, second, form)
     assert read(f"closing.{form}") == second
@@ -61,12 +64,63 @@ def test_a_file_is_written_and_only_its_own_task_replaces_it(place: Any, form: s
     assert read(f"closing.{form}") == second
 
 
+SAYS_LESS: list[dict[str, Any]] = [
+    {**REPORT, "closed": []},
+    {**REPORT, "unresolved": []},
+    # Another pass of the run finds closed what the first one has closed.
+    {**REPORT, "closed": [], "already_closed": [101, 102]},
+]
+
+
+@pytest.mark.parametrize("form", WRITE)
+@pytest.mark.parametrize("less", SAYS_LESS)
+def test_a_file_that_says_what_the_new_one_does_not_is_kept_beside_it(
+    place: Any, form: str, less: dict[str, Any]
+) -> None:
+    folder, read = place
+    path = f"{folder}/closing.{form}"
+    first, second = content(form), content(form, less)
+    write_report(path, first, form)
+    written = write_report(path, second, form)
+    digest = hashlib.sha256(first).hexdigest()
+    beside = f"{folder}/closing.{digest[:12]}.{form}"
+    assert written == {path: hashlib.sha256(second).hexdigest(), beside: digest}
+    assert (read(f"closing.{form}"), read(f"closing.{digest[:12]}.{form}")) == (second, first)
+    # The new one says nothing that the next, which is the first again, does not say.
+    assert list(write_report(path, first, form)) == [path]
+
+
+@pytest.mark.parametrize("form", WRITE)
+def test_a_file_that_was_kept_by_a_try_that_was_killed_is_not_kept_twice(tmp_path: Path, form: str) -> None:
+    first, second = content(form), content(form, SAYS_LESS[0])
+    path, beside = f"{tmp_path}/a.{form}", f"{tmp_path}/a.{hashlib.sha256(first).hexdigest()[:12]}.{form}"
+    for one in (path, beside):
+        Path(one).write_bytes(first)
+    assert list(write_report(path, second, form)) == [path, beside]
+    assert Path(beside).read_bytes() == first
+    # What somebody else has put there is not lost, and nor is the report.
+    Path(beside).write_bytes(b"mine")
+    Path(path).write_bytes(first)
+    with pytest.raises(FileTakenError, match="not the report that was to be kept"):
+        write_report(path, second, form)
+    assert (Path(path).read_bytes(), Path(beside).read_bytes()) == (first, b"mine")
+
+
 def test_a_file_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
     for before in (b"", b"Purchase;Title\r\n", b"\x00\xff"):
         (tmp_path / "a.csv").write_bytes(before)
         with pytest.raises(FileTakenError):
             write_report(f"{tmp_path}/a.csv", content(), "csv")
         assert (tmp_path / "a.csv").read_bytes() == before
+
+
+def test_an_empty_file_and_a_link_to_nowhere_are_left_alone_and_no_retry_would_help(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "nowhere.csv")
+    for name, words in (("empty", "is empty"), ("link", "is a link to a file that does not exist")):
+        with pytest.raises(FileTakenError, match=rf"{name}\.csv {words}"):
+            write_report(f"{tmp_path}/{name}.csv", content(), "csv")
+    assert sorted(os.listdir(tmp_path)) == ["empty.csv", "link.csv"]
 
 
 def test_nothing_else_is_left_in_the_folder(tmp_path: Path) -> None:
