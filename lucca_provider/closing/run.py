@@ -150,6 +150,8 @@ class ClosingRun:
         # First of all, so that an answer that cannot be dealt with does not take up room for ever.
         if isinstance(answer, LuccaNotSentError):
             self._window.not_sent()
+            # What may come of a wrong connection does not, once something has answered.
+            answer.outage |= self._health.access.proven
         else:
             self._window.answered(now)
         if self._health.access.is_undecided(answer) and step.kind is not Kind.PROBE:
@@ -242,6 +244,18 @@ class ClosingRun:
             for purchase_id in self.purchase_ids
         }
         return build_report(self.purchase_ids, decisions)
+
+    @property
+    def outage(self) -> bool:
+        """Whether waiting may be all that it takes for what is unresolved at the end."""
+        if self.stopped is not None:
+            return self.stopped.outage
+        return all(decision.outage for decision in self.decisions.unresolved().values())
+
+    @property
+    def in_doubt(self) -> set[int]:
+        """Unresolved purchases whose closing may have taken effect. Known once the run has ended."""
+        return self._journal.sent & self.decisions.unresolved().keys()
 
     def _commit(self, *, may_stop: bool = True, **records: Any) -> bool:
         try:

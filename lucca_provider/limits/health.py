@@ -145,7 +145,8 @@ class Outage:
             self.failures += 1
         if self.failures >= MAX_FAILURES:
             why = f"{self.failures} requests in a row got no clear answer. The last: {error}"
-            return Stop(f"Lucca is down: {why}", outage=True)
+            # Where nothing can have been sent, the connection may be wrong.
+            return Stop(f"Lucca is down: {why}", outage=error.outage or not isinstance(error, LuccaNotSentError))
         wait = max(min(0.5 * 2 ** (self.failures - 2), 8.0) if self.failures > 1 else 0.0, error.retry_after or 0.0)
         if wait > MAX_WAIT:
             return Stop(f"Lucca is down and asks to wait {wait:.0f} s", retry_after=wait, outage=True)

@@ -538,6 +538,62 @@ def test_a_wrong_key_stops_at_once_and_what_was_not_reached_is_named():
     assert set(reasons(report)) == {"not reached: 401: the API key is wrong"}
 
 
+def never_answered(error: LuccaNotSentError, *purchase_ids: int) -> ClosingRun:
+    run, at = new_run(*purchase_ids), T
+    for purchase_id in purchase_ids:
+        at = take(run, (read(purchase_id), error), at=at)
+    for _ in range(3 * len(purchase_ids)):
+        what = run.next(at)
+        if isinstance(what, Pause):
+            at = what.until or at
+            what = run.next(at)
+        assert isinstance(what, Step)
+        run.answered(what, error, at)
+    return run
+
+
+@pytest.mark.parametrize("outage", [True, False])
+def test_an_outage_is_one_too_where_the_run_is_over_before_it_stops(outage):
+    run = never_answered(LuccaNotSentError("no connection", outage=outage), 7, 8)
+    assert ids(ended(run)["unresolved"]) == [7, 8]
+    assert run.stopped is None
+    assert run.outage is outage
+    assert run.in_doubt == set()
+
+
+def test_what_is_unresolved_for_another_reason_too_is_no_outage():
+    run = new_run(7, 8)
+    at = take(run, (read(7), "Archived"))
+    for _ in range(4):
+        at = take(run, (read(8), LuccaInDoubtError("503", outage=True)), at=at)
+    assert ids(ended(run)["unresolved"]) == [7, 8]
+    assert run.outage is False
+
+
+def test_once_something_has_answered_a_host_that_is_not_found_is_an_outage():
+    run = new_run(7, 8)
+    at = take(run, (read(7), "Closed"))
+    for _ in range(4):
+        at = take(run, (read(8), LuccaNotSentError("no such host")), at=at)
+    assert ids(ended(run)["unresolved"]) == [8]
+    assert run.outage is True
+
+
+def test_where_a_run_stops_for_another_reason_it_is_no_outage():
+    run = never_answered(LuccaNotSentError("no connection", outage=True), 7)
+    run.stop("killed")
+    ended(run)
+    assert run.outage is False
+
+
+def test_what_was_sent_and_is_not_known_is_in_doubt():
+    run = new_run(7, 8)
+    take(run, (read(7), "Ongoing"), (read(8), "Ongoing"), (close(7), IN_DOUBT))
+    run.stop("killed")
+    ended(run)
+    assert run.in_doubt == {7}
+
+
 def test_a_wrong_key_while_reading_stops_too():
     run = new_run(7, 8)
     take(run, (read(7), LuccaAccessError("401")))

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import socket
 import ssl
 import sys
 import time
@@ -22,7 +23,14 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from urllib3.exceptions import ConnectTimeoutError, LocationParseError, MaxRetryError, ProxyError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    MaxRetryError,
+    NameResolutionError,
+    ProxyError,
+    SSLError,
+)
 from urllib3.response import HTTPResponse
 from urllib3.util.ssl_match_hostname import CertificateError
 
@@ -52,6 +60,9 @@ PROBLEM = {
 }
 HTML = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>" + b"x" * 1000 + b"</body></html>"
 DOUBT = "It may or may not have happened."
+WRONG_VERSION = ssl.SSLError(1, "wrong version number")
+WRONG_VERSION.reason = "WRONG_VERSION_NUMBER"
+UNKNOWN_HOST = NameResolutionError("x", None, socket.gaierror(-2, "?"))  # type: ignore[arg-type]
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> requests.Response:
@@ -378,6 +389,9 @@ def test_an_outage_is_what_may_be_asked_again_later(status: int, reads: bool, ou
         (requests.ReadTimeout("timed out"), True, True, True),
         (requests.ReadTimeout("timed out"), True, False, False),
         (requests.ConnectionError("refused"), False, False, True),
+        (requests.ConnectionError(socket.gaierror(-2, "Name or service not known")), False, True, False),
+        (requests.ConnectionError(MaxRetryError(None, "/", UNKNOWN_HOST)), False, True, False),  # type: ignore[arg-type]
+        (requests.exceptions.SSLError(SSLError(WRONG_VERSION)), False, True, False),
         (ValueError("no address"), False, True, False),
     ],
 )
@@ -833,8 +847,6 @@ def _wrapped(kind: type[Exception], reason: Exception) -> Exception:
 
 
 UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
-WRONG_VERSION = ssl.SSLError(1, "wrong version number")
-WRONG_VERSION.reason = "WRONG_VERSION_NUMBER"
 FAILURES = [
     (_wrapped(requests.ConnectTimeout, ConnectTimeoutError("timed out")), LuccaNotSentError),
     (_wrapped(requests.exceptions.ProxyError, ProxyError("x", ConnectTimeoutError("no"))), LuccaNotSentError),
@@ -887,6 +899,12 @@ def test_a_failure_means_not_sent_only_if_nothing_began_to_go_out(failure: Excep
             False,
             "No connection to Lucca. Check Tenant (host) of the connection 'lucca_acme', and the network. Nothing was "
             "sent. ({}: ConnectTimeout: timed out)",
+        ),
+        (
+            _wrapped(requests.ConnectionError, UNKNOWN_HOST),
+            False,
+            "The host name was not found. Check Tenant (host) of the connection 'lucca_acme', and the network. Nothing "
+            "was sent. ({}: ConnectionError: None: Failed to resolve 'x' ([Errno -2] ?))",
         ),
         (
             requests.exceptions.SSLError(SSLError(WRONG_VERSION)),

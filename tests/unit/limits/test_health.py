@@ -158,8 +158,16 @@ def test_failures_in_a_row_are_waited_for_longer_and_longer_and_ten_are_enough(a
     stop = health.take(answer, now)
     assert stop is not None
     assert stop.retry_after is None
-    assert stop.outage
+    assert stop.outage is (answer is not NOT_SENT)
     assert f"10 requests in a row got no clear answer. The last: {answer}" in stop.reason
+
+
+def test_what_looks_like_a_wrong_connection_is_no_outage():
+    """The client says so of what was not sent; of a closing without an answer it says the same for another reason."""
+    for error, outage in ((LuccaNotSentError("x"), False), (LuccaNotSentError("x", outage=True), True), (LOST, True)):
+        stops = [health.take(error, T + 100 * number) for health in [Health()] for number in range(10)]
+        assert stops[-1] is not None
+        assert stops[-1].outage is outage
 
 
 def test_the_failures_of_one_burst_count_once():
