@@ -163,11 +163,12 @@ class ClosingRun:
 
     def waiting(self, now: float, until: float) -> None:
         """
-        Say how far the run is, now that the worker waits.
+        Say how far the run is, and why it pauses, now that the worker waits.
 
         :param now: the present moment
         :param until: when the wait ends
         """
+        self._health.say_wait(now, until)
         room = self._window.room_at(now)
         if room is not None and room > now:
             self._progress.say_wait(now, until, len(self.decisions), len(self.purchase_ids))
@@ -214,6 +215,7 @@ class ClosingRun:
         if len(json.dumps(wait)) > MAX_WAIT_SIZE or not self._commit(last=True, wait=wait, may_stop=False):
             return None
         self._agenda.intended.clear()
+        self._health.say_wait(now, self._health.ready_at)
         # With its moment, so that no older wait is taken for it where a key of the store was deleted.
         event: dict[str, Any] = {"try": attempt.number, "at": now}
         if not self._journal.is_kept:

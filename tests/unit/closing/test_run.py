@@ -1351,6 +1351,34 @@ def test_a_purchase_in_doubt_gets_a_line_too(caplog):
     assert "Purchase 1: checking its state in 5 s. connection reset" in caplog.text
 
 
+def test_a_pause_is_said_where_it_is_made_in_the_worker_or_outside_of_it(caplog):
+    run = new_run(7, 8)
+    at = take(run, (read(7), "Ongoing"), (read(8), "Ongoing"), (close(7), throttled(30.0)))
+    pause = run.next(at)
+    assert isinstance(pause, Pause)
+    with caplog.at_level(logging.INFO):
+        run.waiting(at, pause.until or at)
+        assert run.leave(at) is not None
+    assert ["trying again in 30 s" in message for message in caplog.messages] == [True]
+    caplog.clear()
+    run = new_run(7)
+    take(run, (read(7), "Ongoing"), (close(7), throttled(30.0)))
+    with caplog.at_level(logging.INFO):
+        assert run.leave(T) is not None
+    assert ["trying again in 30 s" in message for message in caplog.messages] == [True]
+
+
+def test_a_pause_that_nobody_makes_is_not_said(caplog):
+    run = listed_run(3)
+    with caplog.at_level(logging.INFO):
+        assert [run.next(T), run.next(T)] == [close(1), close(2)]
+        run.answered(close(1), throttled(30.0), T)
+        run.stop("killed")
+        run.answered(close(2), None, T)
+        ended(run)
+    assert "trying again" not in caplog.text
+
+
 def test_metric_log_and_report_agree_on_what_was_not_reached(caplog):
     told: list[tuple[int, Outcome]] = []
     run = new_run(1, 2, 3, on_outcome=lambda *call: told.append(call))
