@@ -158,15 +158,16 @@ def say_problems(report: Report, in_doubt: Collection[int]) -> tuple[str, list[s
     """
     refused, unresolved = len(report["rejected"]), len(report["unresolved"])
     asked = refused + unresolved + len(report["closed"]) + len(report["already_closed"])
+    noun = "purchase" if asked == 1 else "purchases"
     summary = []
     if refused:
         summary.append(
-            f"{refused} of {asked} purchases {_was(refused)} refused by Lucca. Fix the cause in Lucca, then clear this "
+            f"{refused} of {asked} {noun} {_was(refused)} refused by Lucca. Fix the cause in Lucca, then clear this "
             'task (guide "Closing", The outcomes).'
         )
     if unresolved:
         summary.append(
-            f"{unresolved} of {asked} purchases {_say_unresolved(report['unresolved'], len(in_doubt))} A retry is "
+            f"{unresolved} of {asked} {noun} {_say_unresolved(report['unresolved'], len(in_doubt))} A retry is "
             'safe: it reads the state of each first (guide "Deploying", What to do with unresolved).'
         )
     decisions = _decisions({"rejected": report["rejected"], "unresolved": report["unresolved"]})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from lucca_provider import __version__
-from lucca_provider.compat import BaseHook, mask_secret
+from lucca_provider.compat import AirflowNotFoundException, BaseHook, mask_secret
 from lucca_provider.exceptions import LuccaConfigurationError, LuccaError
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.hooks._lists import Query, read_pages, read_query
@@ -96,8 +96,16 @@ class LuccaHook(BaseHook):
         The connection, read and checked.
 
         :raises LuccaConfigurationError: naming the connection id and the field
+        :raises AirflowNotFoundException: if there is no such connection
         """
-        return Tenant.from_connection(self.get_connection(self.lucca_conn_id), mask=mask_secret)
+        try:
+            connection = self.get_connection(self.lucca_conn_id)
+        except AirflowNotFoundException:
+            raise AirflowNotFoundException(
+                f"There is no connection {self.lucca_conn_id!r}. Create it, or correct lucca_conn_id (guide "
+                '"Connection").'
+            ) from None
+        return Tenant.from_connection(connection, mask=mask_secret)
 
     @property
     def base_url(self) -> str:

@@ -133,11 +133,11 @@ def test_the_reason_of_most_follows_the_number_and_is_not_said_again_below():
 @pytest.mark.parametrize(
     ("reasons", "in_doubt", "said"),
     [
-        (["not reached: killed"], (), "1 of 1 purchases was not closed: killed. A retry"),
+        (["not reached: killed"], (), "1 of 1 purchase was not closed: killed. A retry"),
         (
             ["sent, but the answer is not known: killed"],
             {1},
-            "1 of 1 purchases is unresolved: killed. It may be closed.",
+            "1 of 1 purchase is unresolved: killed. It may be closed.",
         ),
         (["not reached: killed"] * 3, {2}, "3 of 3 purchases are unresolved: killed. 1 may be closed."),
         (["not reached: killed"] * 3, {2, 3}, "3 of 3 purchases are unresolved: killed. 2 may be closed."),

@@ -328,7 +328,7 @@ def test_a_web_page_is_said_to_be_one() -> None:
         ),
         (401, "Lucca refused the API key. Correct API key (password) in the connection 'lucca_acme'."),
         (403, "The API key's role lacks the right to do this. Grant it in Lucca."),
-        (404, "It does not exist, or the API key may not see it."),
+        (404, "Purchase 12 does not exist, or the API key may not see it."),
         (409, "Lucca refused this and gave no reason."),
         (407, "A proxy wants credentials. Put them into the worker's proxy settings (HTTPS_PROXY)."),
         (429, "The tenant's rate limit is used up. The request was not processed."),
@@ -363,6 +363,13 @@ def test_a_refusal_says_the_reason_first_and_once(problem: dict[str, Any], said:
 def test_it_is_said_who_gave_the_reason() -> None:
     assert "The proxy said: no" in message_of(answer(407, b"no"))
     assert "Lucca said: no" in message_of(answer(503, b"no"))
+
+
+def test_what_does_not_exist_is_named() -> None:
+    response = answer(404)
+    for purchase_id, about in ((12, "Purchase 12"), (None, "This page")):
+        error = find_problem(response, read(response), dataclasses.replace(ASKED, purchase_id=purchase_id), Show(KEY))
+        assert str(error).startswith(f"{about} does not exist")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,12 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.compat import AirflowException, AirflowFailException, AirflowSkipException
+from lucca_provider.compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
 from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import ClosePurchaseOperator
@@ -164,6 +169,11 @@ def test_the_error_of_a_small_batch_begins_with_the_number_and_the_reason(lucca,
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace(KEY, "another"))
     with pytest.raises(LuccaUnresolvedError, match=r"^2 of 2 purchases were not closed: Lucca refused the API key\."):
         run(new_operator(purchase_ids=lucca.purchase_ids[:2]))
+
+
+def test_a_connection_that_is_missing_is_named_with_what_to_do():
+    with pytest.raises(AirflowNotFoundException, match=r"'nowhere'\. Create it, or correct lucca_conn_id"):
+        run(new_operator(purchase_ids=[1], lucca_conn_id="nowhere"))
 
 
 def test_a_redirect_to_a_login_page_stops_the_task(lucca):

@@ -233,7 +233,9 @@ def test_another_run_s_file_is_left_alone_and_no_retry_would_help(lucca: Sandbox
 
 
 def test_what_is_not_confirmed_matters_more_than_a_file(lucca: Sandbox, tmp_path: Path) -> None:
-    with pytest.raises(LuccaUnresolvedError, match=r"(?s)its folder does not exist.*purchase 900000"):
+    with pytest.raises(
+        LuccaUnresolvedError, match=r"(?s)^1 purchase was .* files .*its folder does not exist.*purchase 900000"
+    ):
         run(report=report(closed=[MISSING]), path=f"{tmp_path}/missing/closing.csv")
 
 
@@ -245,7 +247,7 @@ def test_what_is_not_confirmed_matters_more_than_a_file(lucca: Sandbox, tmp_path
     [
         ({"report": {"closed": [1]}}, "report: it has no list 'rejected'"),
         ({"report": None}, "report: there is none, and no purchase_ids"),
-        ({"purchase_ids": ["one"]}, "purchase_ids: 1 value"),
+        ({"purchase_ids": ["one"]}, "purchase_ids: item 1: 'one' is not a purchase id"),
         ({"sent": {"tenant": "https://other.ilucca.net"}}, "sent: the closings were sent to https://other.ilucca.net"),
         ({"csv_style": "de"}, "csv_style: 'de' is none of 'fr', 'en'"),
         ({"path": []}, "path: it is empty"),
