@@ -98,14 +98,17 @@ class LuccaHook(BaseHook):
         :raises LuccaConfigurationError: naming the connection id and the field
         :raises AirflowNotFoundException: if there is no such connection
         """
+        # Not kept in a variable: a log of this frame's would show the key.
+        return Tenant.from_connection(self._find_connection(), mask=mask_secret)
+
+    def _find_connection(self) -> Any:
         try:
-            connection = self.get_connection(self.lucca_conn_id)
+            return self.get_connection(self.lucca_conn_id)
         except AirflowNotFoundException:
             raise AirflowNotFoundException(
                 f"There is no connection {self.lucca_conn_id!r}. Create it, or correct lucca_conn_id (guide "
                 '"Connection").'
             ) from None
-        return Tenant.from_connection(connection, mask=mask_secret)
 
     @property
     def base_url(self) -> str:
