@@ -20,7 +20,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED, NOT_REACHED, Decision, Outcome
+from lucca_provider.closing.report import (
+    ALREADY_CLOSED,
+    CLOSED,
+    NOT_ANSWERED,
+    NOT_REACHED,
+    NOT_READ,
+    Decision,
+    Outcome,
+)
 from lucca_provider.closing.steps import Kind
 from lucca_provider.exceptions import (
     LuccaError,
@@ -109,7 +117,7 @@ def closing_answered(purchase: Purchase, answer: object, now: float) -> Purchase
     if isinstance(answer, LuccaNotSentError):
         sends = purchase.sends + 1
         if sends >= MAX_SENDS:
-            return _unresolved(f"not sent: {sends} attempts failed. {answer}")
+            return _unresolved(f"not sent: {sends} attempts failed. {answer}", outage=answer.outage)
         return replace(purchase, sends=sends)
     if isinstance(answer, LuccaInDoubtError):
         sends = purchase.sends + 1
@@ -180,7 +188,7 @@ def undecided(purchase: Purchase, why: str, *, in_flight: bool) -> Decision:
     :param in_flight: whether a closing of it is on its way
     """
     if in_flight or purchase.maybe:
-        return _unresolved(f"sent, but the answer is not known: {why}")
+        return _unresolved(f"{NOT_ANSWERED}{why}")
     if purchase.refusal is not None:
         # It may have been refused because it was closed before.
         return _unresolved(f"{purchase.refusal}, and its state was not read: {why}")
@@ -212,7 +220,7 @@ def _unreadable(purchase: Purchase, error: LuccaError) -> Decision:
             return purchase.refusal
         if isinstance(error, LuccaNotFoundError):
             return _refusal(error)
-    return _unresolved(f"its state could not be read: {error}")
+    return _unresolved(f"{NOT_READ}{error}", outage=error.outage)
 
 
 def _refusal(error: LuccaRefusedError) -> Decision:
@@ -223,8 +231,8 @@ def _refusal(error: LuccaRefusedError) -> Decision:
     return Decision(Outcome.REJECTED, error.status, title, shorten(detail) or None)
 
 
-def _unresolved(reason: str) -> Decision:
-    return Decision(Outcome.UNRESOLVED, detail=shorten(reason))
+def _unresolved(reason: str, *, outage: bool = False) -> Decision:
+    return Decision(Outcome.UNRESOLVED, detail=shorten(reason), outage=outage)
 
 
 def shorten(text: str, length: int = REASON_LENGTH) -> str:

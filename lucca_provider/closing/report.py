@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypedDict
@@ -46,6 +47,10 @@ class Outcome(Enum):
 
 NOT_REACHED = "not reached: "
 """How the reason begins of a purchase for which nothing was sent."""
+NOT_READ = "its state could not be read: "
+"""How it begins where Lucca did not show the purchase, or did not answer."""
+NOT_ANSWERED = "sent, but the answer is not known: "
+"""How it begins where a closing was sent, and the run ended before anything was known of it."""
 NAMED_TOGETHER = 50
 """Purchases that are named on one line, where one reason holds for all of them; the report has them all."""
 
@@ -66,12 +71,14 @@ class Decision:
     :param status: HTTP status of a refusal
     :param title: ``title`` of Lucca's problem details
     :param detail: ``detail`` of Lucca's problem details; for ``unresolved`` the reason
+    :param outage: for ``unresolved``, whether waiting may be all that it takes
     """
 
     outcome: Outcome
     status: int | None = None
     title: str | None = None
     detail: str | None = None
+    outage: bool = False
 
     def __str__(self) -> str:
         """Say it for a log line: Lucca's reason first, its status last."""
@@ -140,54 +147,57 @@ def describe_report(report: Report | Mapping[str, Any] | None) -> dict[int, str]
     return {purchase_id: str(decision) for purchase_id, decision in _decisions(report or {}).items()}
 
 
-def say_problems(report: Report) -> tuple[str, list[str]]:
+def say_problems(report: Report, in_doubt: Collection[int]) -> tuple[str, list[str]]:
     """
     Say what a task could not close, for whoever reads its error.
 
     :param report: with at least one purchase that is refused or unresolved
+    :param in_doubt: unresolved purchases for which a closing was sent that may have taken effect
     :return: a summary with what to do, and a line for each reason with the purchases that it holds for, the refused
         ones first
     """
     refused, unresolved = len(report["rejected"]), len(report["unresolved"])
     asked = refused + unresolved + len(report["closed"]) + len(report["already_closed"])
+    noun = "purchase" if asked == 1 else "purchases"
     summary = []
     if refused:
         summary.append(
-            f"{refused} of {asked} purchases {_was(refused)} refused by Lucca. Fix the cause in Lucca, then clear this "
+            f"{refused} of {asked} {noun} {_was(refused)} refused by Lucca. Fix the cause in Lucca, then clear this "
             'task (guide "Closing", The outcomes).'
         )
     if unresolved:
         summary.append(
-            f"{unresolved} of {asked} purchases {_say_unresolved(report['unresolved'])} A retry is safe: it reads the "
-            'state of each first (guide "Deploying", What to do with unresolved).'
+            f"{unresolved} of {asked} {noun} {_say_unresolved(report['unresolved'], len(in_doubt))} A retry is "
+            'safe: it reads the state of each first (guide "Deploying", What to do with unresolved).'
         )
     decisions = _decisions({"rejected": report["rejected"], "unresolved": report["unresolved"]})
     same: dict[str, list[str]] = {}
     for purchase_id, decision in decisions.items():
-        same.setdefault(str(decision), []).append(str(purchase_id))
-    return "\n".join(summary), [f"{_listed(ids)} {_without_reason(words, summary)}" for words, ids in same.items()]
+        same.setdefault(_say_briefly(decision, summary), []).append(str(purchase_id))
+    return "\n".join(summary), [f"{_listed(ids)} {words}" for words, ids in same.items()]
 
 
-def _say_unresolved(unresolved: Sequence[Unresolved]) -> str:
-    """Return whether anything was sent, and why not if one reason holds for all."""
-    reasons = {one["reason"] for one in unresolved}
-    if not all(reason.startswith(NOT_REACHED) for reason in reasons):
-        return (
-            "is unresolved: it may be closed or not."
-            if len(unresolved) == 1
-            else ("are unresolved: they may be closed or not.")
-        )
-    words = f"{_was(len(unresolved))} not closed"
-    if len(reasons) > 1:
-        return f"{words}."
-    (reason,) = reasons
-    return f"{words}: {reason.removeprefix(NOT_REACHED)}{'' if reason.endswith('.') else '.'}"
+def _say_unresolved(unresolved: Sequence[Unresolved], in_doubt: int) -> str:
+    """Return the reason that holds for most of them, and for how many a closing was sent."""
+    ((reason, _),) = Counter(_cause(one["reason"]) for one in unresolved).most_common(1)
+    number = len(unresolved)
+    state = f"{'is' if number == 1 else 'are'} unresolved" if in_doubt else f"{_was(number)} not closed"
+    words = f"{state}: {reason}{'' if reason.endswith('.') else '.'}"
+    return f"{words} {'It' if number == 1 else in_doubt} may be closed." if in_doubt else words
 
 
-def _without_reason(words: str, summary: Sequence[str]) -> str:
+def _cause(reason: str) -> str:
+    """Return a reason without what it says of this purchase alone."""
+    for beginning in (NOT_REACHED, NOT_READ, NOT_ANSWERED):
+        reason = reason.removeprefix(beginning)
+    return reason
+
+
+def _say_briefly(decision: Decision, summary: Sequence[str]) -> str:
     """Leave out a reason that the summary says already."""
-    head, found, reason = words.partition(NOT_REACHED)
-    return f"{head}{NOT_REACHED.rstrip(': ')}" if found and any(reason in said for said in summary) else words
+    words, cause = str(decision), _cause(decision.detail or "")
+    is_said = decision.outcome is Outcome.UNRESOLVED and any(cause in said for said in summary)
+    return words.removesuffix(cause).rstrip(": ") if is_said else words
 
 
 def _was(number: int) -> str:

@@ -150,6 +150,8 @@ class ClosingRun:
         # First of all, so that an answer that cannot be dealt with does not take up room for ever.
         if isinstance(answer, LuccaNotSentError):
             self._window.not_sent()
+            # What may come of a wrong connection does not, once something has answered.
+            answer.outage |= self._health.access.proven
         else:
             self._window.answered(now)
         if self._health.access.is_undecided(answer) and step.kind is not Kind.PROBE:
@@ -161,11 +163,12 @@ class ClosingRun:
 
     def waiting(self, now: float, until: float) -> None:
         """
-        Say how far the run is, now that the worker waits.
+        Say how far the run is, and why it pauses, now that the worker waits.
 
         :param now: the present moment
         :param until: when the wait ends
         """
+        self._health.say_wait(now, until)
         room = self._window.room_at(now)
         if room is not None and room > now:
             self._progress.say_wait(now, until, len(self.decisions), len(self.purchase_ids))
@@ -212,6 +215,7 @@ class ClosingRun:
         if len(json.dumps(wait)) > MAX_WAIT_SIZE or not self._commit(last=True, wait=wait, may_stop=False):
             return None
         self._agenda.intended.clear()
+        self._health.say_wait(now, self._health.ready_at)
         # With its moment, so that no older wait is taken for it where a key of the store was deleted.
         event: dict[str, Any] = {"try": attempt.number, "at": now}
         if not self._journal.is_kept:
@@ -242,6 +246,18 @@ class ClosingRun:
             for purchase_id in self.purchase_ids
         }
         return build_report(self.purchase_ids, decisions)
+
+    @property
+    def outage(self) -> bool:
+        """Whether waiting may be all that it takes for what is unresolved at the end."""
+        if self.stopped is not None:
+            return self.stopped.outage
+        return all(decision.outage for decision in self.decisions.unresolved().values())
+
+    @property
+    def in_doubt(self) -> set[int]:
+        """Unresolved purchases whose closing may have taken effect. Known once the run has ended."""
+        return self._journal.sent & self.decisions.unresolved().keys()
 
     def _commit(self, *, may_stop: bool = True, **records: Any) -> bool:
         try:

@@ -61,9 +61,9 @@ class Wait:
                 opened.setdefault((known.read_at, known.ready_at), []).append(purchase_id)
             else:
                 others.append([purchase_id, *_fields(known)])
-        reasons: dict[str, list[int]] = {}
+        reasons: dict[tuple[str, bool], list[int]] = {}
         for purchase_id, decision in self.unresolved.items():
-            reasons.setdefault(decision.detail or "", []).append(purchase_id)
+            reasons.setdefault((decision.detail or "", decision.outage), []).append(purchase_id)
         return {
             "at": self.at,
             "settled_at": self.settled_at,
@@ -74,7 +74,7 @@ class Wait:
             "later": self.later,
             "open": [[*moments, ids] for moments, ids in opened.items()],
             "others": others,
-            "unresolved": list(reasons.items()),
+            "unresolved": [[*reason, ids] for reason, ids in reasons.items()],
         }
 
     @classmethod
@@ -123,9 +123,9 @@ def _purchases(carried: Mapping[str, Any], at: float, now: float) -> Iterator[tu
 
 
 def _unresolved(carried: Mapping[str, Any]) -> Iterator[tuple[int, Decision]]:
-    for reason, ids in carried["unresolved"]:
+    for reason, outage, ids in carried["unresolved"]:
         for each in ids:
-            yield each, Decision(Outcome.UNRESOLVED, detail=str(reason))
+            yield each, Decision(Outcome.UNRESOLVED, detail=str(reason), outage=bool(outage))
 
 
 def _reader(carried: Sequence[object] | None) -> ListReader | None:

@@ -64,7 +64,7 @@ _KNOWN: dict[int, tuple[type[LuccaError], str]] = {
         f"Lucca refused the API key. Correct {field_label('password')} in {{connection}}.",
     ),
     403: (LuccaForbiddenError, "The API key's role lacks the right to do this. Grant it in Lucca."),
-    404: (LuccaNotFoundError, "It does not exist, or the API key may not see it."),
+    404: (LuccaNotFoundError, "{about} does not exist, or the API key may not see it."),
     # Whatever sent it, Lucca does not: a proxy wants to know who the worker is.
     407: (LuccaAccessError, "A proxy wants credentials. Put them into the worker's proxy settings (HTTPS_PROXY)."),
     429: (LuccaThrottledError, "The tenant's rate limit is used up. The request was not processed."),
@@ -108,7 +108,8 @@ def _verdict(status: int, body: Body, asked: Asked, redirect: str) -> tuple[type
     """Return what an answer certainly means and what to do about it; ``None`` for a clear yes."""
     if status in _KNOWN:
         kind, advice = _KNOWN[status]
-        return kind, advice.format(connection=connection_name(asked.conn_id))
+        about = "This page" if asked.purchase_id is None else f"Purchase {asked.purchase_id}"
+        return kind, advice.format(connection=connection_name(asked.conn_id), about=about)
     if 200 <= status < 300:
         return _judge_success(status, body, asked)
     if 300 <= status < 400:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from collections.abc import Iterator
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NameResolutionError
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from lucca_provider.exceptions import LuccaAccessError, LuccaError, LuccaInDoubtError, LuccaNotSentError
@@ -37,7 +38,7 @@ def explain_failure(failure: Exception, asked: Asked, show: Show, *, began: bool
         f"{message} ({asked.what}: {show(_reason(failure))})",
         purchase_id=asked.purchase_id,
         correlation_id=asked.correlation_id,
-        outage=kind is LuccaNotSentError or (asked.reads and kind is LuccaInDoubtError),
+        outage=_is_outage(kind, failure, asked),
     )
 
 
@@ -55,7 +56,19 @@ def _judge(failure: Exception, asked: Asked, *, began: bool) -> tuple[type[Lucca
     if _speaks_http(failure):
         advice = f"For a test server, set {field_label('schema')} to http in {connection_name(asked.conn_id)}."
         return LuccaNotSentError, f"The server speaks http, not https. {advice} Nothing was sent."
-    return LuccaNotSentError, f"No connection to Lucca. Check {tenant}, and the network. Nothing was sent."
+    what = "The host name was not found" if _is_unknown_host(failure) else "No connection to Lucca"
+    return LuccaNotSentError, f"{what}. Check {tenant}, and the network. Nothing was sent."
+
+
+def _is_outage(kind: type[LuccaError], failure: Exception, asked: Asked) -> bool:
+    """Return whether waiting may be all that it takes: it is not where the host or its schema looks wrong."""
+    if kind is LuccaNotSentError:
+        return not (_speaks_http(failure) or _is_unknown_host(failure))
+    return asked.reads and kind is LuccaInDoubtError
+
+
+def _is_unknown_host(failure: BaseException) -> bool:
+    return any(isinstance(cause, (NameResolutionError, socket.gaierror)) for cause in _causes(failure))
 
 
 def _speaks_http(failure: BaseException) -> bool:

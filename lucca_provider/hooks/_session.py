@@ -135,7 +135,7 @@ def build_session(tenant: Tenant, *, user_agent: str, pool_size: int) -> request
     if tenant.base_url.startswith("http:") and not is_loopback(tenant.host) and select_proxy(tenant.base_url, proxies):
         raise tenant.error(
             "schema",
-            "http would send the API key unencrypted to the worker's proxy; use https, or name the host in the "
+            "'http' would send the API key unencrypted to the worker's proxy; use https, or name the host in the "
             "worker's NO_PROXY",
         )
     session = _Session()

@@ -251,8 +251,8 @@ class _Reader:
         if not is_loopback(host) and not self._allow_insecure_http():
             raise self._error(
                 "schema",
-                "http would send the API key unencrypted; use https, or, for a test server only, set the extra "
-                "allow_insecure_http to true",
+                "'http' would send the API key unencrypted; use https, or, for a test server only, set "
+                f"{field_label('allow_insecure_http')} to true",
             )
 
     def _port(self, pasted: int | None) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from lucca_provider import __version__
-from lucca_provider.compat import BaseHook, mask_secret
+from lucca_provider.compat import AirflowNotFoundException, BaseHook, mask_secret
 from lucca_provider.exceptions import LuccaConfigurationError, LuccaError
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.hooks._lists import Query, read_pages, read_query
@@ -96,8 +96,19 @@ class LuccaHook(BaseHook):
         The connection, read and checked.
 
         :raises LuccaConfigurationError: naming the connection id and the field
+        :raises AirflowNotFoundException: if there is no such connection
         """
-        return Tenant.from_connection(self.get_connection(self.lucca_conn_id), mask=mask_secret)
+        # Not kept in a variable: a log of this frame's would show the key.
+        return Tenant.from_connection(self._find_connection(), mask=mask_secret)
+
+    def _find_connection(self) -> Any:
+        try:
+            return self.get_connection(self.lucca_conn_id)
+        except AirflowNotFoundException:
+            raise AirflowNotFoundException(
+                f"There is no connection {self.lucca_conn_id!r}. Create it, or correct lucca_conn_id (guide "
+                '"Connection").'
+            ) from None
 
     @property
     def base_url(self) -> str:

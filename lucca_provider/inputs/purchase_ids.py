@@ -51,8 +51,7 @@ def parse_purchase_ids(value: object, *, name: str = "purchase_ids") -> list[int
     if refused:
         more = f"; and {refused - _LISTED_OFFENDERS} more" if refused > _LISTED_OFFENDERS else ""
         raise InvalidInputError(
-            f"{name}: {refused} value(s) are not purchase ids (an integer from 1 to {MAX_PURCHASE_ID}). "
-            f"{'; '.join(offenders)}{more}. Nothing was sent; correct what the upstream task returns."
+            f"{name}: {'; '.join(offenders)}{more}. Give integers from 1 to {MAX_PURCHASE_ID}. Nothing was sent."
         )
     return list(ids)
 
@@ -138,7 +137,7 @@ def _integer(item: object) -> int:
 
 def _integer_of_text(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,30}", text.strip()):
-        raise InvalidInputError(f"{shown(text)} is not a number")
+        raise InvalidInputError(f"{shown(text)} is not a purchase id")
     return int(text)
 
 

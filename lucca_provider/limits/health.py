@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from lucca_provider.exceptions import (
     LuccaAccessError,
+    LuccaError,
     LuccaForbiddenError,
     LuccaInDoubtError,
     LuccaNotFoundError,
@@ -22,7 +23,7 @@ from lucca_provider.exceptions import (
     LuccaUnclearError,
 )
 
-__all__ = ["MAX_READS", "MAX_WAIT", "Access", "Health", "Outage", "Stop", "Throttle", "backoff"]
+__all__ = ["MAX_READS", "MAX_WAIT", "Access", "Health", "Outage", "Stop", "Throttle", "backoff", "say_failure"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ MAX_FAILURES = 10
 """Requests in a row without a clear answer, whatever they were about: the server is down."""
 DEFAULT_WAIT = 10.0
 """Seconds to wait after a 429 that does not say how long."""
+SHORTEST = 0.9
+"""Seconds of a wait of which something is logged."""
 STREAK = 5
 """403s in a row, with nothing achieved, that say more about the key than about purchases."""
 
@@ -45,6 +48,15 @@ def backoff(failures: int) -> float:
     :param failures: reads in a row without a clear answer
     """
     return 2.0 ** (failures - 1)
+
+
+def say_failure(error: LuccaError) -> str:
+    """
+    Say what came instead of a clear answer.
+
+    :param error: of the request
+    """
+    return "No connection" if isinstance(error, LuccaNotSentError) else "No clear answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,6 @@ class Throttle:
             return Stop(_throttled_for(self.waited, wait), retry_after=wait, outage=True)
         if more > 0:
             self.waited, self.until = self.waited + more, until
-            log.info("Rate limit of the tenant used up (429); trying again in %.0f s.", until - now)
         return None
 
     def clear(self, *, closing: bool = False) -> None:
@@ -129,10 +140,12 @@ class Outage:
 
     :param failures: in a row; those of one burst count once
     :param until: when the next request may be sent
+    :param what: the last one, in words
     """
 
     failures: int = 0
     until: float = 0.0
+    what: str = field(default="No clear answer", compare=False)
 
     def take(self, error: LuccaInDoubtError | LuccaNotSentError, now: float) -> Stop | None:
         """
@@ -145,15 +158,14 @@ class Outage:
             self.failures += 1
         if self.failures >= MAX_FAILURES:
             why = f"{self.failures} requests in a row got no clear answer. The last: {error}"
-            return Stop(f"Lucca is down: {why}", outage=True)
+            # Where nothing can have been sent, the connection may be wrong.
+            return Stop(f"Lucca is down: {why}", outage=error.outage or not isinstance(error, LuccaNotSentError))
         wait = max(min(0.5 * 2 ** (self.failures - 2), 8.0) if self.failures > 1 else 0.0, error.retry_after or 0.0)
         if wait > MAX_WAIT:
             return Stop(f"Lucca is down and asks to wait {wait:.0f} s", retry_after=wait, outage=True)
         if now + wait > self.until:
             self.until = now + wait
-            if wait >= 1:
-                how_often = f"{self.failures} of {MAX_FAILURES}"
-                log.info("No clear answer (%s in a row); trying again in %.0f s.", how_often, wait)
+        self.what = say_failure(error)
         return None
 
     def clear(self) -> None:
@@ -252,11 +264,13 @@ class Health:
     :param throttle: what is known of 429s
     :param outage: of missing answers
     :param access: of the host and the key
+    :param said: until when a wait was logged
     """
 
     throttle: Throttle = field(default_factory=Throttle)
     outage: Outage = field(default_factory=Outage)
     access: Access = field(default_factory=Access)
+    said: float = field(default=0.0, compare=False)
 
     def take(self, answer: object, now: float, *, closing: bool = False) -> Stop | None:
         """
@@ -283,6 +297,22 @@ class Health:
     def ready_at(self) -> float:
         """When the next request may be sent; a moment in the past if at once."""
         return max(self.throttle.until, self.outage.until)
+
+    def say_wait(self, now: float, until: float) -> None:
+        """
+        Log why nothing is sent for a while, once for each pause. For whoever makes the wait: it may not be made at all.
+
+        :param now: the present moment
+        :param until: when the next request is sent
+        """
+        ready = self.ready_at
+        if ready - now < SHORTEST or ready <= self.said:
+            return
+        self.said = ready
+        why = "Rate limit of the tenant used up (429)"
+        if self.outage.until > self.throttle.until:
+            why = f"{self.outage.what} ({self.outage.failures} of {MAX_FAILURES} in a row)"
+        log.info("%s; trying again in %.0f s.", why, until - now)
 
     @property
     def careful(self) -> bool:

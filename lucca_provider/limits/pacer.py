@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from lucca_provider.exceptions import LuccaError, LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError
 from lucca_provider.limits.clock import Clock
-from lucca_provider.limits.health import MAX_READS, Health, backoff
+from lucca_provider.limits.health import MAX_READS, Health, backoff, say_failure
 from lucca_provider.limits.window import Window
 
 __all__ = ["Pacer"]
@@ -56,15 +56,19 @@ class Pacer:
                     return self._once(perform)
                 except LuccaError as error:
                     now = self._clock.now()
-                    wait = 0.0
-                    if isinstance(error, repeated):
-                        failures += 1
-                        wait = backoff(failures)
-                    elif not isinstance(error, LuccaThrottledError):
+                    again = isinstance(error, repeated)
+                    if not again and not isinstance(error, LuccaThrottledError):
                         raise
+                    failures += again
                     if health.take(error, now) is not None or failures >= MAX_READS:
                         raise
-                    self._clock.sleep(max(wait, health.ready_at - now))
+                    wait = max(backoff(failures) if again else 0.0, health.ready_at - now)
+                    if again:
+                        how_often = f"{failures} of {MAX_READS} in a row"
+                        log.info("%s (%s); trying again in %.0f s.", say_failure(error), how_often, wait)
+                    else:
+                        health.say_wait(now, now + wait)
+                    self._clock.sleep(wait)
 
     def _once(self, perform: Callable[[], Answer]) -> Answer:
         while (room := self._window.room_at(now := self._clock.now())) is not None and room > now:

@@ -95,7 +95,10 @@ class Purchases:
                     self._listed.add(item["id"])
         if self._missing:
             why = f": the list of purchases cannot be used any further. {reader.problem}" if reader.problem else "."
-            log.info("Reading %s purchases one by one%s", self._missing, why)
+            if self._missing == 1:
+                log.info("Reading the purchase that is missing by itself%s", why)
+            else:
+                log.info("Reading %s purchases one by one%s", self._missing, why)
         self._ask_one_by_one()
 
     @property

@@ -183,9 +183,10 @@ class _Survey:
         """
         unknown = sorted(wanted - self.states - KNOWN_STATES)
         if self.states and unknown:
+            are_not = "is not a state" if len(unknown) == 1 else "are not states"
             raise SelectionError(
-                f"states: no purchase is in {', '.join(map(repr, unknown))}. Correct the name; "
-                f"Lucca has {', '.join(sorted(KNOWN_STATES))}."
+                f"states: {', '.join(map(repr, unknown))} {are_not} of Lucca's, and no purchase has it. Correct "
+                f"the name; Lucca has {', '.join(sorted(KNOWN_STATES))}."
             )
         if self.read and self.missing:
             raise SelectionError(

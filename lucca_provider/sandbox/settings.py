@@ -79,6 +79,8 @@ class Settings(Behaviour):
     keep_requests: int = 50_000
 
     def __post_init__(self, faults: Mapping[str, float] | None) -> None:
+        if self.list_status is not None and not 200 <= self.list_status <= 599:
+            raise ValueError(f"list_status is {self.list_status}; it must be an HTTP status from 200 to 599")
         if not self.api_key.isascii() or not self.api_key.isprintable() or not self.api_key.strip():
             raise ValueError("api_key must be printable ASCII and not empty")
         if self.fault_on not in ("closing", "all"):

@@ -106,7 +106,8 @@ def say_start(purchase_ids: Sequence[int], tenant: Tenant) -> str:
     minutes = windows * tenant.window_seconds / 60
     how_long = f", which takes about {minutes:.0f} minutes" if minutes >= 1 else ""
     limit = f"{tenant.requests_per_minute} requests in {tenant.window_seconds:g} seconds"
-    return f"Closing {len(purchase_ids)} purchases at {tenant.base_url}, at most {limit}{how_long}."
+    noun = "purchase" if len(purchase_ids) == 1 else "purchases"
+    return f"Closing {len(purchase_ids)} {noun} at {tenant.base_url}, at most {limit}{how_long}."
 
 
 def perform(client: InvoicesClient, arguments: Arguments, step: Step) -> object:

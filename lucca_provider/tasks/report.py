@@ -71,10 +71,10 @@ def _raise_problems(table: Table, files: Files, error: LuccaError | None) -> Non
     """Raise what is worst of all that went wrong, and name the rest."""
     unconfirmed = say_unconfirmed(table)
     if unconfirmed:
-        message = (
-            f"{len(unconfirmed)} purchases were reported as closed, but Lucca does not confirm it. A retry reads their "
-            "state again."
-        )
+        were = "purchase was" if len(unconfirmed) == 1 else "purchases were"
+        message = f"{len(unconfirmed)} {were} reported as closed, but Lucca does not confirm it. A retry reads again."
+        if files.problems:
+            message = f"{message} Not all files could be written either: correct that first, or no retry succeeds."
         raise LuccaUnresolvedError(
             say_listed(message, [*files.problems, *unconfirmed]), retry_after=error.retry_after if error else None
         ) from error

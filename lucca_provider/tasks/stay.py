@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lucca_provider.closing import ClosingRun, Driver, Report, clock_time, say_problems
 from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaUnresolvedError
-from lucca_provider.limits import Stop, Window
+from lucca_provider.limits import Window
 from lucca_provider.tasks.announcing import announce
 from lucca_provider.tasks.closing import (
     KILLED,
@@ -189,8 +189,8 @@ class Stay:
             announce(self._context, self._task.outlets, report)
             return report
         self._push_report(run, report)
-        message = say_listed(*say_problems(report))
+        message = say_listed(*say_problems(report, run.in_doubt))
         if report["unresolved"]:
-            stopped = run.stopped or Stop("")
-            raise LuccaUnresolvedError(message, retry_after=stopped.retry_after, outage=stopped.outage)
+            retry_after = run.stopped.retry_after if run.stopped else None
+            raise LuccaUnresolvedError(message, retry_after=retry_after, outage=run.outage)
         raise AirflowFailException(message)

@@ -560,7 +560,9 @@ def test_http_through_a_proxy_is_refused_before_anything_is_sent(
         for call in (hook.get_conn, hook.probe, lambda: hook.close_purchase(12)):
             error = failure_of(call)
             assert type(error) is LuccaConfigurationError
-            assert str(error).startswith("Connection 'lucca_test': Schema (https or http) http would send the API key ")
+            assert str(error).startswith(
+                "Connection 'lucca_test': Schema (https or http) 'http' would send the API key "
+            )
             assert "NO_PROXY" in str(error)
         assert hook.test_connection() == (False, str(error).removeprefix("Connection 'lucca_test': "))
     assert connects == []

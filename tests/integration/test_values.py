@@ -75,9 +75,9 @@ RETURNED: dict[str, tuple[Any, list[int] | str]] = {
     "nothing_to_close": ([], []),
     "rows_of_one_column": ([(101,), (102,)], [101, 102]),
     "dictionaries_of_one_column": ([{"id": 101}, {"id": 102}], [101, 102]),
-    "rows_of_two_columns": ([(101, 3), (102, 1)], "2 value(s) are not purchase ids"),
+    "rows_of_two_columns": ([(101, 3), (102, 1)], "item 2: a row of 2 columns"),
     "one_row_of_two_columns": ([(101, 3)], "a row of 2 columns"),
-    "lists_of_two": ([[101, 3], [102, 1]], "2 value(s) are not purchase ids"),
+    "lists_of_two": ([[101, 3], [102, 1]], "item 2: a row of 2 columns"),
     "dictionaries_of_two_columns": ([{"id": 101, "n": 3}], "a row of 2 columns"),
     "id_to_number": ({"101": 3}, "is a mapping"),
     "counter": (dict(collections.Counter(["101"])), "is a mapping"),
@@ -107,10 +107,10 @@ MAPPED: dict[str, tuple[list[Any], list[int] | str]] = {
     "only_empty": ([[], []], []),
     "single_ids": ([101, 102], [101, 102]),
     "rows_of_one_column": ([[(101,)], [(102,), (103,)]], [101, 102, 103]),
-    "rows_of_two_columns": ([[(101, 3)], [(102, 1)]], "2 value(s) are not purchase ids"),
+    "rows_of_two_columns": ([[(101, 3)], [(102, 1)]], "item 2: a row of 2 columns"),
     "deeper": ([[[101, 102]], [[103, 104]]], "a row of 2 columns"),
     "mappings": ([{"closable": [101], "blocked": []}], "a row of 2 columns"),
-    "texts": (["101,102"], "'101,102' is not a number"),
+    "texts": (["101,102"], "'101,102' is not a purchase id"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -56,6 +57,13 @@ class TestPolicy:
     @pytest.mark.parametrize("exception", [LuccaUnresolvedError("x"), LuccaInDoubtError("x"), ValueError("x")])
     def test_otherwise_the_tasks_own_delay_counts(self, exception):
         assert decide(exception).action.value == "default"
+
+    @pytest.mark.parametrize("value", [None, 12, "2h", timedelta(seconds=-1)])
+    def test_a_bound_that_is_none_is_an_error_when_the_dag_is_read(self, value):
+        from lucca_provider.policies.retry import LuccaRetryPolicy
+
+        with pytest.raises(ValueError, match=rf"^max_outage: {re.escape(repr(value))} .*timedelta\(hours=12\)"):
+            LuccaRetryPolicy(max_outage=value)
 
     @pytest.mark.parametrize("kind", [LuccaConfigurationError, LuccaAccessError, LuccaRefusedError])
     def test_it_fails_where_no_retry_helps(self, kind):
@@ -113,6 +121,23 @@ class TestOutage:
     def test_a_user_says_how_long_or_not_at_all(self):
         assert decide(OUTAGES[0], max_outage=timedelta(hours=1)).reschedule_timeout == timedelta(hours=1)
         assert decide(OUTAGES[0], max_outage=timedelta(0)).action.value == "default"
+
+    def test_no_start_is_put_off_beyond_the_bound(self):
+        asked = LuccaThrottledError("x", outage=True, retry_after=7201.0)
+        decision = decide(asked, max_outage=timedelta(hours=2))
+        assert (decision.action.value, decision.retry_delay) == ("retry", timedelta(seconds=7201))
+        assert decide(asked, max_outage=timedelta(seconds=7201)).action.value == "reschedule"
+        slow = SimpleNamespace(retry_delay=timedelta(hours=3))
+        assert decide(OUTAGES[0], max_outage=timedelta(hours=2), task=slow).action.value == "default"
+
+    def test_the_warning_says_why(self, caplog):
+        caplog.set_level("INFO")
+        decide(LuccaUnresolvedError("2 of 2 purchases were not closed: no connection.\n- 1 unresolved", outage=True))
+        decide(LuccaUnresolvedError("x" * 300, outage=True))
+        first, second = caplog.messages
+        assert "2 of 2 purchases were not closed: no connection." in first
+        assert "- 1" not in first
+        assert "x" * 200 + "…" in second
 
     def test_a_try_warns_of_it_once_since_no_callback_runs(self, caplog):
         caplog.set_level("INFO")

@@ -538,6 +538,62 @@ def test_a_wrong_key_stops_at_once_and_what_was_not_reached_is_named():
     assert set(reasons(report)) == {"not reached: 401: the API key is wrong"}
 
 
+def never_answered(error: LuccaNotSentError, *purchase_ids: int) -> ClosingRun:
+    run, at = new_run(*purchase_ids), T
+    for purchase_id in purchase_ids:
+        at = take(run, (read(purchase_id), error), at=at)
+    for _ in range(3 * len(purchase_ids)):
+        what = run.next(at)
+        if isinstance(what, Pause):
+            at = what.until or at
+            what = run.next(at)
+        assert isinstance(what, Step)
+        run.answered(what, error, at)
+    return run
+
+
+@pytest.mark.parametrize("outage", [True, False])
+def test_an_outage_is_one_too_where_the_run_is_over_before_it_stops(outage):
+    run = never_answered(LuccaNotSentError("no connection", outage=outage), 7, 8)
+    assert ids(ended(run)["unresolved"]) == [7, 8]
+    assert run.stopped is None
+    assert run.outage is outage
+    assert run.in_doubt == set()
+
+
+def test_what_is_unresolved_for_another_reason_too_is_no_outage():
+    run = new_run(7, 8)
+    at = take(run, (read(7), "Archived"))
+    for _ in range(4):
+        at = take(run, (read(8), LuccaInDoubtError("503", outage=True)), at=at)
+    assert ids(ended(run)["unresolved"]) == [7, 8]
+    assert run.outage is False
+
+
+def test_once_something_has_answered_a_host_that_is_not_found_is_an_outage():
+    run = new_run(7, 8)
+    at = take(run, (read(7), "Closed"))
+    for _ in range(4):
+        at = take(run, (read(8), LuccaNotSentError("no such host")), at=at)
+    assert ids(ended(run)["unresolved"]) == [8]
+    assert run.outage is True
+
+
+def test_where_a_run_stops_for_another_reason_it_is_no_outage():
+    run = never_answered(LuccaNotSentError("no connection", outage=True), 7)
+    run.stop("killed")
+    ended(run)
+    assert run.outage is False
+
+
+def test_what_was_sent_and_is_not_known_is_in_doubt():
+    run = new_run(7, 8)
+    take(run, (read(7), "Ongoing"), (read(8), "Ongoing"), (close(7), IN_DOUBT))
+    run.stop("killed")
+    ended(run)
+    assert run.in_doubt == {7}
+
+
 def test_a_wrong_key_while_reading_stops_too():
     run = new_run(7, 8)
     take(run, (read(7), LuccaAccessError("401")))
@@ -1293,6 +1349,34 @@ def test_a_purchase_in_doubt_gets_a_line_too(caplog):
     run = new_run(1)
     take(run, (read(1), "Ongoing"), (close(1), IN_DOUBT))
     assert "Purchase 1: checking its state in 5 s. connection reset" in caplog.text
+
+
+def test_a_pause_is_said_where_it_is_made_in_the_worker_or_outside_of_it(caplog):
+    run = new_run(7, 8)
+    at = take(run, (read(7), "Ongoing"), (read(8), "Ongoing"), (close(7), throttled(30.0)))
+    pause = run.next(at)
+    assert isinstance(pause, Pause)
+    with caplog.at_level(logging.INFO):
+        run.waiting(at, pause.until or at)
+        assert run.leave(at) is not None
+    assert ["trying again in 30 s" in message for message in caplog.messages] == [True]
+    caplog.clear()
+    run = new_run(7)
+    take(run, (read(7), "Ongoing"), (close(7), throttled(30.0)))
+    with caplog.at_level(logging.INFO):
+        assert run.leave(T) is not None
+    assert ["trying again in 30 s" in message for message in caplog.messages] == [True]
+
+
+def test_a_pause_that_nobody_makes_is_not_said(caplog):
+    run = listed_run(3)
+    with caplog.at_level(logging.INFO):
+        assert [run.next(T), run.next(T)] == [close(1), close(2)]
+        run.answered(close(1), throttled(30.0), T)
+        run.stop("killed")
+        run.answered(close(2), None, T)
+        ended(run)
+    assert "trying again" not in caplog.text
 
 
 def test_metric_log_and_report_agree_on_what_was_not_reached(caplog):

@@ -38,7 +38,10 @@ def waits(**fields: Any) -> Wait:
             5: Purchase(reads=2, ready_at=T + 4),
             6: Purchase(ready_at=T - 3, refusal=NO),
         },
-        "unresolved": {7: Decision(Outcome.UNRESOLVED, detail="why"), 8: Decision(Outcome.UNRESOLVED, detail="why")},
+        "unresolved": {
+            7: Decision(Outcome.UNRESOLVED, detail="why"),
+            8: Decision(Outcome.UNRESOLVED, detail="why", outage=True),
+        },
     }
     return Wait(**{**given, **fields})
 
@@ -203,7 +206,7 @@ def test_a_purchase_that_is_not_named_by_a_number_is_none(name, purchase_id):
     record = carried()
     record["open"] = [[T, T, [purchase_id]]] if name == "open" else []
     record["others"] = [[purchase_id, None, T, 0, 0, False, None]] if name == "others" else []
-    record["unresolved"] = [["why", [purchase_id]]] if name == "unresolved" else []
+    record["unresolved"] = [["why", False, [purchase_id]]] if name == "unresolved" else []
     wait = Wait.read(record, ASKED, T)
     assert wait is None or (wait.purchases, wait.unresolved) == ({}, {})
 

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import socket
 import ssl
 import sys
 import time
@@ -22,7 +23,14 @@ import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
-from urllib3.exceptions import ConnectTimeoutError, LocationParseError, MaxRetryError, ProxyError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    LocationParseError,
+    MaxRetryError,
+    NameResolutionError,
+    ProxyError,
+    SSLError,
+)
 from urllib3.response import HTTPResponse
 from urllib3.util.ssl_match_hostname import CertificateError
 
@@ -52,6 +60,9 @@ PROBLEM = {
 }
 HTML = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>" + b"x" * 1000 + b"</body></html>"
 DOUBT = "It may or may not have happened."
+WRONG_VERSION = ssl.SSLError(1, "wrong version number")
+WRONG_VERSION.reason = "WRONG_VERSION_NUMBER"
+UNKNOWN_HOST = NameResolutionError("x", None, socket.gaierror(-2, "?"))  # type: ignore[arg-type]
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> requests.Response:
@@ -334,7 +345,7 @@ def test_a_web_page_is_said_to_be_one() -> None:
         ),
         (401, "Lucca refused the API key. Correct API key (password) in the connection 'lucca_acme'."),
         (403, "The API key's role lacks the right to do this. Grant it in Lucca."),
-        (404, "It does not exist, or the API key may not see it."),
+        (404, "Purchase 12 does not exist, or the API key may not see it."),
         (409, "Lucca refused this and gave no reason."),
         (407, "A proxy wants credentials. Put them into the worker's proxy settings (HTTPS_PROXY)."),
         (429, "The tenant's rate limit is used up. The request was not processed."),
@@ -371,6 +382,13 @@ def test_it_is_said_who_gave_the_reason() -> None:
     assert "Lucca said: no" in message_of(answer(503, b"no"))
 
 
+def test_what_does_not_exist_is_named() -> None:
+    response = answer(404)
+    for purchase_id, about in ((12, "Purchase 12"), (None, "This page")):
+        error = find_problem(response, read(response), dataclasses.replace(ASKED, purchase_id=purchase_id), Show(KEY))
+        assert str(error).startswith(f"{about} does not exist")
+
+
 @pytest.mark.parametrize(
     ("status", "reads", "outage"),
     [
@@ -395,6 +413,9 @@ def test_an_outage_is_what_may_be_asked_again_later(status: int, reads: bool, ou
         (requests.ReadTimeout("timed out"), True, True, True),
         (requests.ReadTimeout("timed out"), True, False, False),
         (requests.ConnectionError("refused"), False, False, True),
+        (requests.ConnectionError(socket.gaierror(-2, "Name or service not known")), False, True, False),
+        (requests.ConnectionError(MaxRetryError(None, "/", UNKNOWN_HOST)), False, True, False),  # type: ignore[arg-type]
+        (requests.exceptions.SSLError(SSLError(WRONG_VERSION)), False, True, False),
         (ValueError("no address"), False, True, False),
     ],
 )
@@ -866,8 +887,6 @@ def _wrapped(kind: type[Exception], reason: Exception) -> Exception:
 
 
 UNTRUSTED = ssl.SSLCertVerificationError(1, "certificate verify failed")
-WRONG_VERSION = ssl.SSLError(1, "wrong version number")
-WRONG_VERSION.reason = "WRONG_VERSION_NUMBER"
 FAILURES = [
     (_wrapped(requests.ConnectTimeout, ConnectTimeoutError("timed out")), LuccaNotSentError),
     (_wrapped(requests.exceptions.ProxyError, ProxyError("x", ConnectTimeoutError("no"))), LuccaNotSentError),
@@ -920,6 +939,12 @@ def test_a_failure_means_not_sent_only_if_nothing_began_to_go_out(failure: Excep
             False,
             "No connection to Lucca. Check Tenant (host) of the connection 'lucca_acme', and the network. Nothing was "
             "sent. ({}: ConnectTimeout: timed out)",
+        ),
+        (
+            _wrapped(requests.ConnectionError, UNKNOWN_HOST),
+            False,
+            "The host name was not found. Check Tenant (host) of the connection 'lucca_acme', and the network. Nothing "
+            "was sent. ({}: ConnectionError: None: Failed to resolve 'x' ([Errno -2] ?))",
         ),
         (
             requests.exceptions.SSLError(SSLError(WRONG_VERSION)),

@@ -147,8 +147,8 @@ def test_anything_else_in_host_is_refused(host: str | None, problem: str | None)
         (
             "http://a",
             {},
-            "Schema (https or http) http would send the API key unencrypted; use https, or, for a test server only, "
-            "set the extra allow_insecure_http to true",
+            "Schema (https or http) 'http' would send the API key unencrypted; use https, or, for a test server only, "
+            "set Allow http (extra allow_insecure_http) to true",
         ),
         ("a", {"password": ""}, "API key (password) is empty; enter the API key that Lucca gave you"),
         (
@@ -248,7 +248,7 @@ def test_schema_and_port_are_checked(host: str, fields: dict[str, Any], problem:
     ],
 )
 def test_http_is_refused_unless_the_host_is_this_machine_or_it_is_allowed(host: str) -> None:
-    assert "Schema (https or http) http would send the API key unencrypted" in refuse(host, schema="http")
+    assert "Schema (https or http) 'http' would send the API key unencrypted" in refuse(host, schema="http")
     assert "allow_insecure_http" in refuse(host, schema="http", extra={"allow_insecure_http": False})
     allowed = read(host, schema="http", extra={"allow_insecure_http": True})
     assert allowed.base_url.startswith("http://")

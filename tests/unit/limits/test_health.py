@@ -136,12 +136,31 @@ def test_after_a_429_requests_go_out_one_at_a_time_until_one_is_answered():
     assert not health.careful
 
 
-def test_a_wait_is_said_once_for_a_burst(caplog):
+def test_a_wait_is_said_once_for_a_burst_by_whoever_makes_it(caplog):
+    health = Health()
     with caplog.at_level(logging.INFO):
-        health = Health()
         for _ in range(3):
             health.take(throttled(7.0), T)
-    assert [re.findall(r"[0-9]+ s", message) for message in caplog.messages] == [["7 s"]]
+        assert caplog.messages == []
+        for _ in range(3):
+            health.say_wait(T, T + 7)
+        health.take(throttled(7.0), T + 7)
+        health.say_wait(T + 7, T + 15)
+    assert [re.findall(r"429|[0-9]+ s", message) for message in caplog.messages] == [["429", "7 s"], ["429", "8 s"]]
+
+
+@pytest.mark.parametrize(("answer", "words"), [(LOST, "No clear answer"), (NOT_SENT, "No connection")])
+def test_a_wait_says_what_came_instead_of_an_answer(answer, words, caplog):
+    health, now = Health(), T
+    with caplog.at_level(logging.INFO):
+        for _ in range(4):
+            health.take(answer, now)
+            health.say_wait(now, health.ready_at)
+            now = max(now, health.ready_at)
+    assert [re.findall(rf"^{words} \([0-9]+|[0-9]+ s", message) for message in caplog.messages] == [
+        [f"{words} (3", "1 s"],
+        [f"{words} (4", "2 s"],
+    ]
 
 
 # -- no clear answer ---------------------------------------------------------------------------------------------------
@@ -158,8 +177,16 @@ def test_failures_in_a_row_are_waited_for_longer_and_longer_and_ten_are_enough(a
     stop = health.take(answer, now)
     assert stop is not None
     assert stop.retry_after is None
-    assert stop.outage
+    assert stop.outage is (answer is not NOT_SENT)
     assert f"10 requests in a row got no clear answer. The last: {answer}" in stop.reason
+
+
+def test_what_looks_like_a_wrong_connection_is_no_outage():
+    """The client says so of what was not sent; of a closing without an answer it says the same for another reason."""
+    for error, outage in ((LuccaNotSentError("x"), False), (LuccaNotSentError("x", outage=True), True), (LOST, True)):
+        stops = [health.take(error, T + 100 * number) for health in [Health()] for number in range(10)]
+        assert stops[-1] is not None
+        assert stops[-1].outage is outage
 
 
 def test_the_failures_of_one_burst_count_once():
@@ -208,12 +235,6 @@ def test_a_whole_success_that_is_no_clear_yes_is_no_sign_of_a_sick_server():
     for _ in range(100):
         assert health.take(UNCLEAR, T) is None
     assert (health.ready_at <= T, health.careful) == (True, False)
-
-
-def test_only_a_wait_of_seconds_is_said(caplog):
-    with caplog.at_level(logging.INFO):
-        pauses(LOST, LOST, LOST, LOST)
-    assert [re.findall(r"[0-9]+ s", message) for message in caplog.messages] == [["1 s"], ["2 s"]]
 
 
 def test_reads_are_repeated_with_growing_gaps():

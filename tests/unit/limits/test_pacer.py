@@ -246,6 +246,16 @@ def test_no_clear_answer_is_asked_for_four_times_in_all(error):
     assert clock.sleeps == [1.0, 2.0, 4.0]
 
 
+@pytest.mark.parametrize(("error", "words"), [(IN_DOUBT, "No clear answer"), (NOT_SENT, "No connection")])
+def test_only_a_wait_that_is_made_is_said(error, words, caplog):
+    with caplog.at_level(logging.INFO):
+        read(error, error, error, error)
+        read(throttled(601))
+    assert [re.findall(rf"^{words}|[0-9]+ s", message) for message in caplog.messages] == [
+        [words, f"{seconds} s"] for seconds in (1, 2, 4)
+    ]
+
+
 @pytest.mark.parametrize(("retry_after", "wait"), [(0.0, 1.0), (30.0, 30.0), (600.0, 600.0)])
 def test_a_503_is_waited_out_as_lucca_asks(retry_after, wait):
     answer, clock = read(LuccaInDoubtError("503", retry_after=retry_after))

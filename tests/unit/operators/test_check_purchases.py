@@ -444,7 +444,7 @@ def test_one_list_or_single_purchases_make_no_difference_to_a_snapshot(lucca):
         ({"unchanged_since": "None"}, "unchanged_since: the text 'None' is no JSON"),
         ({"unchanged_since": "null"}, "unchanged_since is None: the upstream check pushed no snapshot"),
         ({"exclude": None}, "exclude is None"),
-        ({"exclude": "F12"}, "exclude: 1 value.* are not purchase ids"),
+        ({"exclude": "F12"}, "exclude: item 1: 'F12' is not a purchase id"),
         ({"exclude": ""}, "exclude is empty text"),
         ({"document_dates": "2026-01-01"}, "document_dates: '2026-01-01' is not a first and a last day"),
         ({"document_dates": ("2026-01-01",)}, "document_dates: .* is not a first and a last day"),

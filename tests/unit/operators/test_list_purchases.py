@@ -206,7 +206,9 @@ def test_a_bad_connection_fails_for_good_naming_it(monkeypatch):
 
 @pytest.mark.parametrize("states", ["ongoing", ["Ongoing", "Open"]])
 def test_a_misspelt_state_is_told_from_an_empty_month(lucca, states):
-    with pytest.raises(AirflowFailException, match=r"states: no purchase is in '.*'. Correct the name; Lucca has Can"):
+    with pytest.raises(
+        AirflowFailException, match=r"states: '.*' is not a state of .* Correct the name; Lucca has Can"
+    ):
         run(states=states)
 
 

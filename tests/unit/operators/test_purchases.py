@@ -15,7 +15,12 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.compat import AirflowException, AirflowFailException, AirflowSkipException
+from lucca_provider.compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowNotFoundException,
+    AirflowSkipException,
+)
 from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import ClosePurchaseOperator
@@ -160,6 +165,17 @@ def test_the_error_says_whether_waiting_may_be_all_that_it_takes(lucca, monkeypa
     assert raised.value.outage is outage
 
 
+def test_the_error_of_a_small_batch_begins_with_the_number_and_the_reason(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri.replace(KEY, "another"))
+    with pytest.raises(LuccaUnresolvedError, match=r"^2 of 2 purchases were not closed: Lucca refused the API key\."):
+        run(new_operator(purchase_ids=lucca.purchase_ids[:2]))
+
+
+def test_a_connection_that_is_missing_is_named_with_what_to_do():
+    with pytest.raises(AirflowNotFoundException, match=r"'nowhere'\. Create it, or correct lucca_conn_id"):
+        run(new_operator(purchase_ids=[1], lucca_conn_id="nowhere"))
+
+
 def test_a_redirect_to_a_login_page_stops_the_task(lucca):
     lucca.fail_next("login_redirect")
     ti = TaskInstance()
@@ -208,7 +224,7 @@ def test_unresolved_beside_refused_is_retried_and_says_both(lucca):
     refused = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
     lucca.set_purchase(lucca.purchase_ids[0], state="Archived")
     ti = TaskInstance(try_number=2)
-    with pytest.raises(LuccaUnresolvedError, match=r"1 of 2 purchases was refused .*\n1 of 2 purchases is unresolved"):
+    with pytest.raises(LuccaUnresolvedError, match=r"1 of 2 purchases was refused .*\n1 of 2 purchases was not closed"):
         run(new_operator(purchase_ids=[refused, lucca.purchase_ids[0]]), ti)
     assert [item["id"] for item in ti.report["rejected"]] == [refused]
 

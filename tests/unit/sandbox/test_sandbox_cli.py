@@ -86,6 +86,8 @@ def test_every_option_reaches_the_sandbox(monkeypatch):
         ("--limit -1", "limit is -1"),
         ("--window 0", "window is 0.0"),
         ("--latency -1", "must not be negative"),
+        ("--list-status 4", "list_status is 4; it must be an HTTP status"),
+        ("--list-status 600", "list_status is 600"),
         ("--api-key=", "api_key must be printable ASCII"),
     ],
 )
