@@ -33,6 +33,8 @@ class Agenda:
         """How often readings became too old since a purchase was decided: if ever, the worker is not left again."""
         self._was_late = False
         """Whether readings became too old in this stay."""
+        self._counted_at = 0.0
+        """When that was last counted. What was read before, on later pages of the same list, is not counted again."""
         self._known: dict[int, Purchase] = {}
         """What is known, where that is anything."""
         self._single: deque[int] = deque()
@@ -158,14 +160,17 @@ class Agenda:
         :param now: the present moment
         :return: whether there were any
         """
-        expired = False
-        while self._open and next_kind(self[purchase_id := self._next_open()], now) is not Kind.CLOSE:
+        expired, counted = False, False
+        while self._open and next_kind(known := self[purchase_id := self._next_open()], now) is not Kind.CLOSE:
             del self._open[purchase_id]
-            self._known[purchase_id] = replace(self[purchase_id], read_at=None)
+            self._known[purchase_id] = replace(known, read_at=None)
             self.intended.discard(purchase_id)
             self.unlisted[purchase_id] = None
             expired = True
-        self.expiries += expired
+            counted |= known.read_at is not None and known.read_at >= self._counted_at
+        if counted:
+            self.expiries += 1
+            self._counted_at = now
         self._was_late |= expired
         return expired
 

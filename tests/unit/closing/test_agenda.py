@@ -153,6 +153,18 @@ def test_a_reading_that_is_too_old_makes_its_purchase_unread_and_keeps_its_count
     assert agenda.open_ids() == [2]
 
 
+def test_readings_of_one_list_that_become_too_old_page_after_page_count_once():
+    agenda = Agenda()
+    for page in range(3):
+        agenda.put(page, Purchase(read_at=T + 60 * page))
+    for page in range(3):
+        assert agenda.expire(T + 601 + 60 * page)
+        assert agenda.expiries == 1
+    agenda.put(1, Purchase(read_at=T + 800))
+    assert agenda.expire(T + 1401)
+    assert agenda.expiries == 2
+
+
 def test_what_is_to_come_later_is_taken_up_once_nothing_is_open():
     agenda = opened(1)
     agenda.fill([1, 2, 3], {3}, later=True)
