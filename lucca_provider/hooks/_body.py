@@ -57,11 +57,12 @@ class Body:
     errors: dict[str, list[str]] = field(default_factory=dict)
 
 
-def read_body(response: requests.Response, *, show: Show, headers_whole: bool = True) -> Body:
+def read_body(response: requests.Response, *, show: Show, reads: bool = False, headers_whole: bool = True) -> Body:
     """
     Read a body, and nothing into it.
 
     :param show: makes what is shown of it fit for a log, and knows the API key
+    :param reads: whether it is the answer to a request that reads
     :param headers_whole: whether all headers could be read; what is missing may say what the body is, or how long
     """
     good = 200 <= response.status_code < 300
@@ -70,7 +71,7 @@ def read_body(response: requests.Response, *, show: Show, headers_whole: bool = 
     # Several, with a comma between them, where there are several headers.
     content_type = response.headers.get("Content-Type", "").lower()
     is_html = said.is_html(content_type.partition(";")[0].strip())
-    failed = good and said.is_failure(content_type)
+    failed = good and ("problem" in content_type or says_failed(said.value, reads=reads))
     has_end, is_complete = _ending(response, said) if read and headers_whole else (False, False)
     is_success = good and not failed
     return Body(
@@ -101,10 +102,6 @@ class _Said:
     def has_end(self) -> bool:
         """Whether it shows itself that nothing is missing."""
         return isinstance(self.value, (dict, list))
-
-    def is_failure(self, content_type: str) -> bool:
-        """Return whether it says that something failed, by its type or by what it holds."""
-        return "problem" in content_type or says_failed(self.value)
 
     def is_html(self, content_type: str) -> bool:
         """Return whether it is a web page, by how it begins or by its type."""

@@ -147,7 +147,7 @@ class InvoicesClient:
 
     def _take(self, response: requests.Response, asked: Asked, watched: Exchange) -> Any:
         with response:  # closes its connection, unless that was given back before
-            body = read_body(response, show=self._show, headers_whole=watched.headers_whole)
+            body = read_body(response, show=self._show, reads=asked.reads, headers_whole=watched.headers_whole)
             if watched.has_more:
                 body = replace(body, complete=False)
             error = find_problem(response, body, asked, self._show)

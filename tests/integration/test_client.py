@@ -294,6 +294,22 @@ def test_a_connection_is_not_used_again_after_an_answer_in_doubt(name: str, conn
     assert [request.connection for request in server.requests] == [0, 1]
 
 
+def test_what_a_purchase_tells_of_refusals_and_errors_fails_no_reading(connect: Connect) -> None:
+    purchase = {
+        "id": 12,
+        "state": "Denied",
+        "rejectionReason": "x",
+        "lastError": "x",
+        "isClosed": False,
+        "status": "Failed",
+    }
+    page = {"items": [{**purchase, "error": "x", "document": {"success": False, "status": 500}}]}
+    with ScriptedServer(http(200, purchase), http(200, page)) as server:
+        client = connect(server.url).client
+        assert client.get_purchase(12) == purchase
+        assert client.get_page("/purchases", {}) == page
+
+
 @pytest.mark.parametrize("state", [f"lucca application={KEY}", KEY, KEY.upper()])
 def test_an_answer_that_repeats_the_key_is_not_used(state: str, connect: Connect) -> None:
     with ScriptedServer(http(200, {"id": 12, "state": state})) as server:
