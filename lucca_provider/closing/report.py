@@ -178,11 +178,12 @@ def say_problems(report: Report, in_doubt: Collection[int]) -> tuple[str, list[s
 
 
 def _say_unresolved(unresolved: Sequence[Unresolved], in_doubt: int) -> str:
-    """Return the reason that holds for most of them, and for how many a closing was sent."""
-    ((reason, _),) = Counter(_cause(one["reason"]) for one in unresolved).most_common(1)
+    """Return the reason that holds for most of them, and how many may be closed."""
+    ((reason, same),) = Counter(_cause(one["reason"]) for one in unresolved).most_common(1)
     number = len(unresolved)
     state = f"{'is' if number == 1 else 'are'} unresolved" if in_doubt else f"{_was(number)} not closed"
-    words = f"{state}: {reason}{'' if reason.endswith('.') else '.'}"
+    often = "" if same == number else f", {same} of them for this reason"
+    words = f"{state}{often}: {reason}{'' if reason.endswith('.') else '.'}"
     return f"{words} {'It' if number == 1 else in_doubt} may be closed." if in_doubt else words
 
 

@@ -109,7 +109,11 @@ class ClosingRun:
         """Whether what the journal knows was taken over."""
         self._progress = Progress(window)
         """Logs a line now and then."""
-        self._may_leave = not journal.attempt.resumed
+        attempt = journal.attempt
+        is_known = journal.is_kept and not journal.is_empty
+        self._knows_all = is_known or attempt.first or (attempt.resumed and attempt.number == 1)
+        """Whether what earlier tries sent is known: without their journal it is not."""
+        self._may_leave = not attempt.resumed
         """Whether the worker may be left: after a wait only once something was sent."""
 
     # -- what the driver calls ---------------------------------------------------------------------------------------
@@ -257,7 +261,8 @@ class ClosingRun:
     @property
     def in_doubt(self) -> set[int]:
         """Unresolved purchases whose closing may have taken effect. Known once the run has ended."""
-        return self._journal.sent & self.decisions.unresolved().keys()
+        unresolved = set(self.decisions.unresolved())
+        return unresolved & self._journal.sent if self._knows_all else unresolved
 
     def _commit(self, *, may_stop: bool = True, **records: Any) -> bool:
         try:

@@ -72,7 +72,7 @@ def read_body(response: requests.Response, *, show: Show, reads: bool = False, h
     content_type = response.headers.get("Content-Type", "").lower()
     is_html = said.is_html(content_type.partition(";")[0].strip())
     failed = good and ("problem" in content_type or says_failed(said.value, reads=reads))
-    has_end, is_complete = _ending(response, said) if read and headers_whole else (False, False)
+    has_end, is_complete = _ending(response, said, reads=reads) if read and headers_whole else (False, False)
     is_success = good and not failed
     return Body(
         said.value,
@@ -147,15 +147,20 @@ class _Unpack:
         return self._inflate.eof and not self._inflate.unused_data
 
 
-def _is_framed(headers: Mapping[str, str]) -> bool:
+def _is_framed(headers: Mapping[str, str], *, reads: bool) -> bool:
     """Return whether there is one way only to read how long an answer is (RFC 9112, 6.3)."""
-    length = headers.get("Content-Length")
-    return length is None or ("Transfer-Encoding" not in headers and bool(re.fullmatch(r"\s*[0-9]+\s*", length)))
+    if "Content-Length" not in headers:
+        return True
+    # Several, with a comma between them, where there are several headers.
+    lengths = {length.strip() for length in headers["Content-Length"].split(",")}
+    is_one = len(lengths) == 1 and all(re.fullmatch("[0-9]+", length) for length in lengths)
+    # Chunks go before a length. For what only reads that is good enough.
+    return is_one and (reads or "Transfer-Encoding" not in headers)
 
 
-def _ending(response: requests.Response, said: _Said) -> tuple[bool, bool]:
+def _ending(response: requests.Response, said: _Said, *, reads: bool) -> tuple[bool, bool]:
     """Return whether an answer that was read says where it ends, and whether it certainly is whole."""
-    if not _is_framed(response.headers):
+    if not _is_framed(response.headers, reads=reads):
         return False, False
     has_end = _has_end(response)
     return has_end, has_end or said.has_end

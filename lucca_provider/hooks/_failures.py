@@ -68,7 +68,11 @@ def _is_outage(kind: type[LuccaError], failure: Exception, asked: Asked) -> bool
 
 
 def _is_unknown_host(failure: BaseException) -> bool:
-    return any(isinstance(cause, (NameResolutionError, socket.gaierror)) for cause in _causes(failure))
+    causes = list(_causes(failure))
+    # A name server that does not answer says nothing about the name.
+    if any(isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN for cause in causes):
+        return False
+    return any(isinstance(cause, (NameResolutionError, socket.gaierror)) for cause in causes)
 
 
 def _speaks_http(failure: BaseException) -> bool:

@@ -85,7 +85,7 @@ class Tenant:
     :param api_key: the key alone, never shown by ``repr``
     :param requests_per_minute: the share of the tenant's limit that a task may use
     :param window_seconds: length of the limit's sliding window, in which ``requests_per_minute`` requests may go out
-    :param timeout: seconds to wait for a connection, for each next part of an answer, and for its body in all
+    :param timeout: seconds to wait for a connection, and then for the whole answer
     """
 
     conn_id: str | None

@@ -41,9 +41,11 @@ class Exchange:
     One request and its answer, made by the thread that began it.
 
     :param alone: whether the request goes out on a connection that no other request has used
+    :param seconds: how long the whole answer may take, which is also the time-out of the connection
     """
 
-    def __init__(self, *, alone: bool = False) -> None:
+    def __init__(self, seconds: float, *, alone: bool = False) -> None:
+        self.seconds = seconds
         self.alone = alone
         self.answer: _FinalAnswer | None = None
         """The answer, once its head has begun."""
@@ -61,13 +63,14 @@ class Exchange:
 
 
 @contextmanager
-def exchange(*, alone: bool = False) -> Iterator[Exchange]:
+def exchange(seconds: float, *, alone: bool = False) -> Iterator[Exchange]:
     """
     Watch the one request that this thread makes meanwhile, through a :class:`WatchedAdapter`.
 
+    :param seconds: how long the whole answer may take, which is also the time-out of the connection
     :param alone: whether it goes out on a connection that no other request has used
     """
-    _current.exchange = watched = Exchange(alone=alone)
+    _current.exchange = watched = Exchange(seconds, alone=alone)
     try:
         yield watched
     finally:
@@ -82,16 +85,16 @@ class _Timed(io.RawIOBase):
     """
     Reads an answer until its time is over, however slowly it drips in: a socket's time-out begins anew with each byte.
 
-    :param sock: the socket, with the time-out that holds for the whole answer
+    :param sock: the socket
     :param raw: reads from it
+    :param seconds: how long the whole answer may take, which is also the socket's time-out
     """
 
-    def __init__(self, sock: Any, raw: Any) -> None:
+    def __init__(self, sock: Any, raw: Any, seconds: float) -> None:
         self._sock = sock
         self._raw = raw
-        # No request of this session is without one.
-        self._timeout: float = sock.gettimeout()
-        self._until = time.monotonic() + self._timeout
+        self._timeout = seconds
+        self._until = time.monotonic() + seconds
         self.is_over = False
         """Whether nothing more is read from the socket."""
 
@@ -137,8 +140,11 @@ class _FinalAnswer(http.client.HTTPResponse):
 
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self._timed = _Timed(sock, self.fp.detach())
-        self.fp = io.BufferedReader(self._timed)
+        self._timed: _Timed | None = None
+        """Reads the socket, where somebody watches the request."""
+        if watched := _exchange():
+            self._timed = _Timed(sock, self.fp.detach(), watched.seconds)
+            self.fp = io.BufferedReader(self._timed)
         self._has_more = False
         """Whether bytes were left when the answer ended."""
 
@@ -148,7 +154,7 @@ class _FinalAnswer(http.client.HTTPResponse):
         return self._has_more
 
     def _look_beyond(self) -> None:
-        if self.fp is not None:
+        if self.fp is not None and self._timed is not None:
             self._timed.is_over = True
             # Some servers end a body with an empty line of their own.
             self._has_more = bool(self.fp.peek(1).strip(b"\r\n"))

@@ -135,7 +135,7 @@ class InvoicesClient:
         headers = {CORRELATION_ID: asked.correlation_id}
         url = f"{tenant.base_url}{API_PATH}{path}"
         log.debug("%s %s: lucca_correlation_id=%s", method, path, asked.correlation_id)
-        with exchange(alone=not asked.reads) as watched:
+        with exchange(tenant.timeout, alone=not asked.reads) as watched:
             try:
                 response = self.session.request(method, url, params=params, json=json, headers=headers, stream=True)
             except (OSError, HTTPError, http.client.HTTPException, ValueError) as failure:
@@ -176,12 +176,18 @@ class InvoicesClient:
 
 def _is_closing(purchase_id: int, value: object) -> str | None:
     """Expect nothing, since the answer is not documented; but if it shows a purchase, then this one, and closed."""
-    if not isinstance(value, dict):
-        return None
-    state = value.get("state")
-    if isinstance(state, str) and state != CLOSED_STATE:
+    while isinstance(value, dict) and len(value) == 1 and not value.keys() & {"id", "state"}:
+        (value,) = value.values()  # an envelope
+    shown = value if isinstance(value, list) else [value]
+    problems = (_shows_another(purchase_id, each) for each in shown if isinstance(each, dict))
+    return next((problem for problem in problems if problem), None)
+
+
+def _shows_another(purchase_id: int, value: Mapping[str, Any]) -> str | None:
+    lower = {name.lower(): said for name, said in value.items()}
+    if isinstance(lower.get("state"), str) and lower["state"] != CLOSED_STATE:
         return "Lucca's answer does not show the purchase as closed."
-    return _is_purchase(purchase_id, value)
+    return _is_purchase(purchase_id, lower)
 
 
 def _is_json(value: object) -> str | None:

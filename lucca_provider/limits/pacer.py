@@ -32,6 +32,8 @@ class Pacer:
     def __init__(self, window: Window, clock: Clock | None = None) -> None:
         self._window = window
         self._clock = clock or Clock()
+        self._answered = False
+        """Whether anything was answered: then a host that cannot be found is no wrong one."""
         self._lock = threading.Lock()
         """Held over a whole call with its repetitions: calls of several threads go out one after another."""
 
@@ -56,6 +58,8 @@ class Pacer:
                     return self._once(perform)
                 except LuccaError as error:
                     now = self._clock.now()
+                    if isinstance(error, LuccaNotSentError):
+                        error.outage |= self._answered
                     again = isinstance(error, repeated)
                     if not again and not isinstance(error, LuccaThrottledError):
                         raise
@@ -84,4 +88,5 @@ class Pacer:
             self._window.answered(self._clock.now())
             raise
         self._window.answered(self._clock.now())
+        self._answered = True
         return answer

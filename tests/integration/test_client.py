@@ -100,7 +100,7 @@ RAW: dict[str, tuple[Answer, type[LuccaError] | None]] = {
         LuccaInDoubtError,
     ),
     "two lengths": (then_close(head(200, "Content-Length: 2", "Content-Length: 3") + b"{}"), LuccaInDoubtError),
-    "the same length twice": (then_close(head(200, "Content-Length: 0", "Content-Length: 0")), LuccaInDoubtError),
+    "the same length twice": (then_close(head(200, "Content-Length: 0", "Content-Length: 0")), None),
     "a negative length": (then_close(head(200, "Content-Length: -1")), LuccaInDoubtError),
     "a length that is none": (then_close(head(200, "Content-Length: none")), LuccaInDoubtError),
     "no length": (then_close(head(200)), LuccaInDoubtError),
@@ -185,6 +185,13 @@ RAW: dict[str, tuple[Answer, type[LuccaError] | None]] = {
     "a member that is there twice": (http(200, b'{"status": 500, "status": 200}'), LuccaUnclearError),
     "another purchase": (http(200, {"id": 13, "state": "Closed"}), LuccaUnclearError),
     "the purchase, in another state": (http(200, {"id": 12, "state": "Processing"}), LuccaUnclearError),
+    "the purchase, in another state, in an envelope": (
+        http(200, {"data": {"id": 12, "state": "Ongoing"}}),
+        LuccaUnclearError,
+    ),
+    "another purchase, in a list": (http(200, [1, {"id": 12}, {"id": 13, "state": "Closed"}]), LuccaUnclearError),
+    "another purchase, in other capitals": (http(200, {"Id": 13, "State": "Closed"}), LuccaUnclearError),
+    "another state, in other capitals": (http(200, {"Id": 12, "State": "Ongoing"}), LuccaUnclearError),
     "the purchase, closed": (http(200, {"id": 12, "state": "Closed"}), None),
     "the API key": (http(200, {"id": 12, "title": f"lucca application={KEY}"}), LuccaUnclearError),
     "the API key, escaped": (
@@ -308,6 +315,12 @@ def test_what_a_purchase_tells_of_refusals_and_errors_fails_no_reading(connect: 
         client = connect(server.url).client
         assert client.get_purchase(12) == purchase
         assert client.get_page("/purchases", {}) == page
+
+
+def test_a_page_with_a_length_and_chunks_is_read_by_its_chunks(connect: Connect) -> None:
+    page = head(200, "Content-Length: 2", "Transfer-Encoding: chunked") + b"2\r\n{}\r\n0\r\n\r\n"
+    with ScriptedServer(page) as server:
+        assert connect(server.url).client.get_page("/purchases", {}) == {}
 
 
 @pytest.mark.parametrize("state", [f"lucca application={KEY}", KEY, KEY.upper()])

@@ -344,7 +344,7 @@ def test_pip_installs_it(built: Path, tmp_path: Path) -> None:
         target = tmp_path / str(number)
         # In a clone, and without what it needs: tests/system/test_installing.py sees to that.
         install = block.code.replace("pip install", "pip install --no-build-isolation")
-        shell(f"cd {clone}; {install}", PIP_NO_INDEX="1", PIP_NO_DEPS="1", PIP_TARGET=str(target))
+        shell(f"cd {shlex.quote(str(clone))}; {install}", PIP_NO_INDEX="1", PIP_NO_DEPS="1", PIP_TARGET=str(target))
         assert (target / "lucca_provider" / "get_provider_info.py").is_file()
 
 

@@ -122,7 +122,7 @@ def test_a_reason_that_many_share_is_said_once():
 def test_the_reason_of_most_follows_the_number_and_is_not_said_again_below():
     reasons = ["not reached: killed", "its state could not be read: No connection.", "No connection."]
     said, listed = say_problems(unresolved(*reasons), ())
-    assert said.startswith("3 of 3 purchases were not closed: No connection. A retry")
+    assert said.startswith("3 of 3 purchases were not closed, 2 of them for this reason: No connection. A retry")
     assert listed == [
         "1 unresolved: not reached: killed",
         "2 unresolved: its state could not be read",

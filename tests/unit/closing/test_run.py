@@ -938,6 +938,33 @@ def test_any_other_start_lets_settle_what_was_on_its_way_and_then_reads(attempt)
     assert ended(run, T + 5.0)["already_closed"] == [7]
 
 
+@pytest.mark.parametrize(
+    ("attempt", "in_doubt"),
+    [
+        (Attempt(1, 0), set()),
+        (Attempt(1, 0, resumed=True, first=False), set()),
+        (Attempt(2, 0, first=False), {7}),
+        (Attempt(2, 0, resumed=True, first=False), {7}),
+    ],
+)
+def test_without_a_journal_what_an_earlier_try_sent_is_not_known(attempt, in_doubt):
+    run = new_run(7, journal=Journal(attempt, new_id=str, store=None))
+    finish(run, lambda step: LuccaInDoubtError("503", outage=True))
+    run.end()
+    assert run.in_doubt == in_doubt
+
+
+def test_with_its_journal_it_is_known():
+    store = MemoryStore()
+    first = new_run(7, 8, journal=store.open())
+    take(first, (read(7), "Ongoing"), (read(8), "Ongoing"), (close(7), None))
+    first.end()
+    run = second_try(7, 8, store=store)
+    finish(run, lambda step: LuccaInDoubtError("503"), at=T + 5)
+    run.end()
+    assert run.in_doubt == set()
+
+
 def test_a_start_that_finds_a_journal_is_not_the_first():
     store = MemoryStore()
     store.open().commit()

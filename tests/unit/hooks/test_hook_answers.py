@@ -414,6 +414,7 @@ def test_an_outage_is_what_may_be_asked_again_later(status: int, reads: bool, ou
         (requests.ReadTimeout("timed out"), True, False, False),
         (requests.ConnectionError("refused"), False, False, True),
         (requests.ConnectionError(socket.gaierror(-2, "Name or service not known")), False, True, False),
+        (requests.ConnectionError(socket.gaierror(socket.EAI_AGAIN, "Temporary failure")), False, True, True),
         (requests.ConnectionError(MaxRetryError(None, "/", UNKNOWN_HOST)), False, True, False),  # type: ignore[arg-type]
         (requests.exceptions.SSLError(SSLError(WRONG_VERSION)), False, True, False),
         (ValueError("no address"), False, True, False),

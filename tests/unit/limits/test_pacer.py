@@ -227,6 +227,18 @@ def test_each_read_has_ten_minutes_of_its_own():
     assert [pacer.call(lucca, repeat_in_doubt=True), pacer.call(lucca, repeat_in_doubt=True)] == ["first", "second"]
 
 
+def test_a_host_that_is_not_found_is_no_wrong_one_once_something_was_answered():
+    clock = FastClock()
+    lost = [LuccaNotSentError("no such host") for _ in range(8)]
+    lucca, pacer = Lucca(clock, *lost[:4], "first", *lost[4:]), Pacer(Window(45), clock)
+    for outage in (False, True):
+        with pytest.raises(LuccaNotSentError) as caught:
+            pacer.call(lucca, repeat_in_doubt=True)
+        assert caught.value.outage is outage
+        if not outage:
+            pacer.call(lucca, repeat_in_doubt=True)
+
+
 def test_a_wait_is_said(caplog):
     with caplog.at_level(logging.INFO):
         read(throttled(7), throttled(0), throttled(1.5))

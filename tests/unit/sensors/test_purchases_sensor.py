@@ -136,7 +136,7 @@ def test_it_takes_whatever_the_check_takes_and_keeps_no_slot_while_it_waits():
         set(inspect.signature(each.__init__).parameters) for each in (PurchasesClosableSensor, CheckPurchasesOperator)
     )
     # What is about a result that somebody approves.
-    approval = {"unchanged_since", "approved_by", "exclude", "document_dates", "closing_date"}
+    approval = {"unchanged_since", "approved_by", "exclude", "document_dates", "closing_date", "path", "csv_style"}
     assert of_check - takes == {"on_blocked", "multiple_outputs"} | approval
     assert PurchasesClosableSensor(task_id="wait", purchase_ids=[1]).mode == "reschedule"
 
@@ -306,7 +306,7 @@ def test_a_time_out_does_not_name_what_blocked_at_an_earlier_look_only(lucca, mo
     monkeypatch.setattr(sensor, "purchase_ids", "nonsense")
     with pytest.raises(AirflowSkipException) as raised:
         sensor.execute(new_context())
-    assert "'nonsense' is not a number" in str(raised.value)
+    assert "'nonsense' is not a purchase id" in str(raised.value)
     assert "invoice F1" not in str(raised.value)
 
 
