@@ -179,7 +179,10 @@ def say_problems(report: Report, in_doubt: Collection[int]) -> tuple[str, list[s
 
 def _say_unresolved(unresolved: Sequence[Unresolved], in_doubt: int) -> str:
     """Return the reason that holds for most of them, and how many may be closed."""
-    ((reason, same),) = Counter(_cause(one["reason"]) for one in unresolved).most_common(1)
+    causes = [_cause(one["reason"]) for one in unresolved]
+    # What is in brackets is about a single request.
+    ((gist, same),) = Counter(cause.partition(" (")[0] for cause in causes).most_common(1)
+    reason = next(cause for cause in causes if cause.startswith(gist))
     number = len(unresolved)
     state = f"{'is' if number == 1 else 'are'} unresolved" if in_doubt else f"{_was(number)} not closed"
     often = "" if same == number else f", {same} of them for this reason"

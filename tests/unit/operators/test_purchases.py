@@ -224,7 +224,7 @@ def test_unresolved_beside_refused_is_retried_and_says_both(lucca):
     refused = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
     lucca.set_purchase(lucca.purchase_ids[0], state="Archived")
     ti = TaskInstance(try_number=2)
-    with pytest.raises(LuccaUnresolvedError, match=r"1 of 2 purchases was refused .*\n1 of 2 purchases was not closed"):
+    with pytest.raises(LuccaUnresolvedError, match=r"1 of 2 purchases was refused .*\n1 of 2 purchases is unresolved"):
         run(new_operator(purchase_ids=[refused, lucca.purchase_ids[0]]), ti)
     assert [item["id"] for item in ti.report["rejected"]] == [refused]
 
