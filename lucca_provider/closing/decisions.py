@@ -1,4 +1,4 @@
-"""The decisions of a run. Each is made here and nowhere else: report, journal, log and metrics all follow."""
+"""The decisions of a run. Each is recorded here and nowhere else: report, journal, log and metrics all follow."""
 
 from __future__ import annotations
 

@@ -11,10 +11,12 @@ It puts the parts together, and each question has its place:
 - which purchase is next: :mod:`lucca_provider.closing.agenda`
 - how a 429 is waited for, and what an answer means for the others: :mod:`lucca_provider.limits.health`
 - what an earlier try did: :mod:`lucca_provider.closing.journal`
-- where an outcome is decided: :mod:`lucca_provider.closing.decisions`; where a run ends: :meth:`ClosingRun.end`
+- where an outcome is decided: :mod:`lucca_provider.closing.purchase`; where it is recorded:
+  :mod:`lucca_provider.closing.decisions`; where a run ends: :meth:`ClosingRun.end`
 
 A start that is not certainly the task's first asks nothing for :data:`~lucca_provider.closing.purchase.SETTLE_SECONDS`:
-what a process before it had on its way has landed by then. Then it reads, and so posts nothing that is closed.
+what a process before it had on its way has landed by then. Then it reads whatever the journal does not show as decided,
+and so posts nothing that is closed.
 """
 
 from __future__ import annotations

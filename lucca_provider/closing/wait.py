@@ -31,8 +31,7 @@ class Wait:
     A record for a wait. Moments are seconds of the clock of whoever wrote it.
 
     :param at: when it was written
-    :param settled_at: from when anything may be asked, see rule "settle by your own start" in
-        :mod:`lucca_provider.closing.run`
+    :param settled_at: from when anything may be asked: what an earlier process sent has landed by then
     :param window: moments of the requests that still count for the limit
     :param health: see :class:`~lucca_provider.limits.health.Health`
     :param reader: how far the list was read; ``None`` if it cannot be used
