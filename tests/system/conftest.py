@@ -52,6 +52,13 @@ for each in STOPS:
         signal.signal(each, stop)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run the tests of the shared Airflow, and the other those that start their own, a file at a time."""
+    for item in items:
+        group = "airflow" if "airflow" in getattr(item, "fixturenames", ()) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
