@@ -53,7 +53,7 @@ for each in STOPS:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run the tests of the shared Airflow, and the other those that start their own, a file at a time."""
+    """Let one worker run the tests of the shared Airflow, and the other one those that start their own."""
     for item in items:
         group = "airflow" if "airflow" in getattr(item, "fixturenames", ()) else item.path.name
         item.add_marker(pytest.mark.xdist_group(group))
