@@ -221,6 +221,7 @@ class TestValidatedInSql:
             "unresolved": [],
         }
 
+    @pytest.mark.own_code
     @pytest.mark.parametrize(
         "rows",
         [
@@ -265,6 +266,7 @@ class TestCheckedInPython:
             1: ("closed", ""),
         }
 
+    @pytest.mark.own_code
     @pytest.mark.parametrize(
         ("rows", "stopped"),
         [
@@ -289,6 +291,7 @@ class TestCheckedInPython:
         assert (done.state, done.states["close"], done.states["report"]) == ("success", "skipped", "success")
         assert outcomes(reports) == {2: ("left out", "80 ordered, but 90 invoiced")}
 
+    @pytest.mark.own_code
     @pytest.mark.parametrize("rows", [None, ["1,100,100", "abc,1,1"]], ids=["no file", "no id"])
     def test_nothing_is_closed_if_the_file_cannot_be_read(self, lucca, candidates_file, run_example, rows) -> None:
         if rows:
@@ -489,6 +492,7 @@ class TestMonthEnd:
         assert {outcome for outcome, _ in outcomes(reports).values()} == {"left out"}
         assert all("401" in reason for _, reason in outcomes(reports).values())
 
+    @pytest.mark.own_code
     @pytest.mark.parametrize("exclude", [[0], [-1], [99999999999]])
     def test_purchases_to_leave_out_that_cannot_be_used_are_refused_and_named(
         self, lucca, run_example, reports, person, exclude
@@ -600,6 +604,7 @@ class TestMatchesOfTheWarehouse:
             1: ("closed", ""),
         }
 
+    @pytest.mark.own_code
     @pytest.mark.parametrize(
         ("in_lucca", "in_warehouse", "difference"),
         [
@@ -686,6 +691,7 @@ class TestTryTenant:
         assert "Nothing could be learnt" in logged()
         assert len(lucca.requests) == 1
 
+    @pytest.mark.own_code
     @pytest.mark.parametrize("conf", [{"purchase_id": "all"}, {"purchase_id": 0}, {"lucca_conn_id": ""}])
     def test_what_is_no_id_never_starts(self, lucca, run_example, conf) -> None:
         with pytest.raises(Exception, match=next(iter(conf))):
