@@ -52,13 +52,6 @@ for each in STOPS:
         signal.signal(each, stop)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run the tests of the shared Airflow, and the other one those that start their own."""
-    for item in items:
-        group = "airflow" if "airflow" in getattr(item, "fixturenames", ()) else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield

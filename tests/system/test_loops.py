@@ -29,7 +29,7 @@ def test_an_outage_uses_up_no_retry_and_the_new_start_waits_for_what_was_sent(
     run = airflow.api.trigger("close_after_an_outage", {"purchase_ids": lucca.purchase_ids})
     assert run.wait() == "success"
     assert [(one["try_number"], one["state"]) for one in run.tries("close")] == [(1, "success")]
-    assert run.log("close").count("no retry is used up") == 1
+    assert run.log("close").count("No retry is used up") == 1
     assert_closed_once(lucca, lucca.purchase_ids)
     failed, read = (request.at for request in lucca.requests if request.method == "GET")
     # Five seconds until it starts again, and five more before it reads: the try is the first, the start is not.
