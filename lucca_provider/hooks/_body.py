@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from lucca_provider.hooks._failed import says_failed
 from lucca_provider.hooks._words import Show
+from lucca_provider.inputs.members import unique_members
 
 __all__ = ["Body", "read_body"]
 
@@ -177,20 +178,13 @@ def _has_end(response: requests.Response) -> bool:
 def _parse(raw: bytes, encoding: str) -> tuple[Any, bool]:
     try:
         text = raw.decode(encoding).lstrip("\ufeff")
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_members), True
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=unique_members), True
     except (ValueError, RecursionError):
         return None, False
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("a member is there twice, and nobody knows which one counts (RFC 8259, 4)")
-    return members
 
 
 def _details(text: str, show: Show, *, is_cut: bool) -> dict[str, Any]:

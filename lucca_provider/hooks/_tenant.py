@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from lucca_provider.exceptions import LuccaConfigurationError
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
+from lucca_provider.inputs.members import RepeatedNameError, unique_members
 
 __all__ = ["DEFAULT_PORTS", "Tenant", "connection_name", "field_label", "is_loopback"]
 
@@ -178,8 +179,8 @@ class _Reader:
     def _read_extra(self) -> dict[str, Any]:
         # Airflow's own reading of it takes what is no JSON for nothing, and logs its text.
         try:
-            extra = json.loads(self._connection.extra or "{}", object_pairs_hook=_members)
-        except _TwiceError:
+            extra = json.loads(self._connection.extra or "{}", object_pairs_hook=unique_members)
+        except RepeatedNameError:
             problem = "gives an extra twice; leave one of them out"
         except (ValueError, RecursionError) as error:
             where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
@@ -306,17 +307,6 @@ class _Reader:
         if text not in ("true", "false", "1", "0", "yes", "no", "y", "n"):
             raise self._error("allow_insecure_http", f"{_shown(value)} is neither true nor false")
         return text in ("true", "1", "yes", "y")
-
-
-class _TwiceError(ValueError):
-    """A name is there twice, and nobody knows which value counts."""
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise _TwiceError
-    return members
 
 
 def _without_prefix(extra: dict[str, Any]) -> dict[str, Any]:

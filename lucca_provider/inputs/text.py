@@ -8,15 +8,15 @@ import itertools
 import json
 import re
 import tokenize
-from collections.abc import Iterable
 
 from lucca_provider.inputs.errors import InvalidInputError, shown
+from lucca_provider.inputs.members import RepeatedNameError, unique_members
 
 __all__ = ["read_list", "read_value"]
 
 
 class _AmbiguousError(Exception):
-    """The text names something twice, or leaves a comma out, so that Python or JSON would drop a value."""
+    """The text leaves a comma out, so that Python would drop a value."""
 
 
 def read_list(text: str, name: str) -> object:
@@ -77,7 +77,7 @@ def _read(text: str, name: str, problem: str) -> object:
     for read in (_read_json, _read_python):
         try:
             return read(text)
-        except _AmbiguousError as error:
+        except (_AmbiguousError, RepeatedNameError) as error:
             raise InvalidInputError(f"{name}: the text {shown(text)} {error}.") from None
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError):
             continue
@@ -85,24 +85,15 @@ def _read(text: str, name: str, problem: str) -> object:
 
 
 def _read_json(text: str) -> object:
-    return json.loads(text, object_pairs_hook=_unique)
+    return json.loads(text, object_pairs_hook=unique_members)
 
 
 def _read_python(text: str) -> object:
     value = ast.literal_eval(text)
     for node in ast.walk(ast.parse(text, mode="eval")):
         if isinstance(node, ast.Dict):
-            _unique((ast.dump(key), None) for key in node.keys if key is not None)
+            unique_members((ast.dump(key), None) for key in node.keys if key is not None)
     kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.string.strip()]
     if (tokenize.STRING, tokenize.STRING) in itertools.pairwise(kinds):
         raise _AmbiguousError("has two texts without a comma between them")
     return value
-
-
-def _unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _AmbiguousError("has an object that names a key twice")
-        found[key] = value
-    return found
