@@ -91,7 +91,7 @@ simulate: .venv/3-3/ready ## Simulate many tasks on one tenant, from seeds, and 
 	.venv/3-3/bin/python -m tests.simulation $(SEEDS)
 
 test-system: .venv/3-3/ready ## Run the system tests: whole Airflows on this machine, which close purchases
-	@exec .venv/3-3/bin/python -m pytest tests/system $(PYTEST_ARGS)
+	@exec .venv/3-3/bin/python -m pytest tests/system --numprocesses=2 --dist=loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
 
 # What Airflow 3.4 does in another way than 3.3.
 test-system-3.4: .venv/nox/ready

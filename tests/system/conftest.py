@@ -52,6 +52,14 @@ for each in STOPS:
         signal.signal(each, stop)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker have all that share an Airflow, the other those that start their own, one after another."""
+    for item in items:
+        shares = "airflow" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("shared" if shares else "own"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield

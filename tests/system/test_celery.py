@@ -21,6 +21,8 @@ from tests.system.services import Service, missing, postgresql, redis
 from tests.system.test_airflow import assert_closed_once
 from tests.system.test_secrets import FORMS, PLACES
 
+IN_DOUBT = GROUP + 4
+"""Closings without an outcome in a journal: those of the last write, and what was on its way at that moment."""
 SETTINGS = {
     "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
     "AIRFLOW__CELERY__OPERATION_TIMEOUT": "30",
@@ -91,7 +93,8 @@ class Closing:
 
 
 CLOSINGS = {
-    "close_tenants": Closing(40, begun=5, tenant={"latency": 0.5}),
+    # Together with the readings after it they stay below the limit of a window.
+    "close_tenants": Closing(36, begun=5, tenant={"latency": 0.5}),
     # It has been away once when its worker vanishes.
     "close_tenants_deferrable": Closing(40, begun=22, tenant={"latency": 0.5, "limit": 20, "window": 8}),
 }
@@ -137,7 +140,7 @@ def test_a_worker_that_vanishes_costs_no_tenant_a_closing(
         # their closing may have been sent.
         reads = [request.purchase_id for request in lucca.requests if request.method == "GET"]
         assert reads.count(None) <= tries[number]
-        assert len(reads) - reads.count(None) <= (GROUP if tries[number] > 1 else 0)
+        assert len(reads) - reads.count(None) <= (IN_DOUBT if tries[number] > 1 else 0)
 
 
 def test_a_process_that_comes_back_after_it_was_given_up_begins_no_closing(
