@@ -13,9 +13,10 @@ from functools import partial
 import requests  # noqa: TID253 - no DAG file imports this
 
 from benchmarks.tenants import Tenant
-from lucca_provider.closing import Attempt, ClosingRun, Driver, Journal, Report
+from lucca_provider.closing import Attempt, ClosingRun, Driver, Journal
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.limits import Window
+from lucca_provider.outcomes import Report
 from lucca_provider.sandbox.api import ROOT
 from lucca_provider.tasks.closing import Arguments, perform
 

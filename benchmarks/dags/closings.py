@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 from airflow.sdk import DAG, Context
 
-from lucca_provider.closing import Report
 from lucca_provider.operators.purchases import ClosePurchaseOperator
+from lucca_provider.outcomes import Report
 
 
 class TimedClosing(ClosePurchaseOperator):

@@ -10,25 +10,20 @@ from __future__ import annotations
 from lucca_provider.closing.driver import Driver
 from lucca_provider.closing.journal import Attempt, Journal, ReplacedError, Store
 from lucca_provider.closing.progress import clock_time
-from lucca_provider.closing.report import Decision, Outcome, Report, build_report, describe_report, say_problems
+from lucca_provider.closing.report import say_problems
 from lucca_provider.closing.run import ClosingRun
 from lucca_provider.closing.steps import Kind, Pause, Step
 
 __all__ = [
     "Attempt",
     "ClosingRun",
-    "Decision",
     "Driver",
     "Journal",
     "Kind",
-    "Outcome",
     "Pause",
     "ReplacedError",
-    "Report",
     "Step",
     "Store",
-    "build_report",
     "clock_time",
-    "describe_report",
     "say_problems",
 ]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from lucca_provider.closing.journal import Journal
-from lucca_provider.closing.report import Decision, Outcome
+from lucca_provider.outcomes import Decision, Outcome
 
 __all__ = ["Decisions"]
 

@@ -11,7 +11,7 @@ be read is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from lucca_provider.closing.records import (
     read_record,
     size_of,
 )
-from lucca_provider.closing.report import Decision, Outcome
+from lucca_provider.outcomes import Decision
 
 __all__ = ["Attempt", "Journal", "ReplacedError", "Store"]
 
@@ -127,6 +127,17 @@ class Journal:
         """Whether it outlives the process by itself."""
         return self._store is not None
 
+    def in_doubt(self, purchase_ids: Collection[int]) -> set[int]:
+        """
+        Return the purchases whose closing may have taken effect.
+
+        :param purchase_ids: of purchases without a final outcome
+        :return: all of them if what earlier tries sent is not known, as without their journal
+        """
+        attempt = self.attempt
+        knows_all = attempt.first or (attempt.resumed and attempt.number == 1) or (self.is_kept and not self.is_empty)
+        return self.sent.intersection(purchase_ids) if knows_all else set(purchase_ids)
+
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def read(self, go_on: Callable[[], bool] = lambda: True) -> None:
@@ -220,7 +231,7 @@ class Journal:
         :param purchase_id: of which purchase
         :param decision: how it ended
         """
-        if decision.outcome is not Outcome.UNRESOLVED:
+        if decision.outcome.record is not None:
             self._pending[purchase_id] = decision
 
     def used(self, purchase_id: int) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from lucca_provider.closing.agenda import Agenda
 from lucca_provider.closing.purchase import READING_AGE, Purchase, page_read
-from lucca_provider.closing.report import Decision
 from lucca_provider.exceptions import LuccaError, LuccaInDoubtError, LuccaNotSentError, LuccaThrottledError
 from lucca_provider.limits import MAX_READS, Window
+from lucca_provider.outcomes import Decision
 from lucca_provider.reading.lists import PURCHASES, ListReader
 
 __all__ = ["Listing"]

@@ -12,7 +12,7 @@ unread                  no reading counts, or none counts any more              
 open                    a reading showed it open                                      POST the closing
 in doubt                a closing got no clear answer: it may have taken effect       wait 5 seconds, then GET it
 refused                 a closing got a clear no                                      GET it: was it closed before?
-decided                 see :class:`~lucca_provider.closing.report.Outcome`           nothing
+decided                 see :class:`~lucca_provider.outcomes.Outcome`                 nothing
 ======================  ============================================================  ================================
 """
 
@@ -20,15 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lucca_provider.closing.report import (
-    ALREADY_CLOSED,
-    CLOSED,
-    NOT_ANSWERED,
-    NOT_REACHED,
-    NOT_READ,
-    Decision,
-    Outcome,
-)
+from lucca_provider.closing.report import NOT_ANSWERED, NOT_REACHED, NOT_READ
 from lucca_provider.closing.steps import Kind
 from lucca_provider.exceptions import (
     LuccaError,
@@ -39,6 +31,7 @@ from lucca_provider.exceptions import (
     LuccaThrottledError,
 )
 from lucca_provider.limits import MAX_READS, backoff
+from lucca_provider.outcomes import ALREADY_CLOSED, CLOSED, Decision, Outcome
 from lucca_provider.reading.states import CLOSED_STATE, OPEN_STATES
 
 __all__ = [

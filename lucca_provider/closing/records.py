@@ -1,7 +1,8 @@
 """
 The records of a journal: their shapes, written and read.
 
-A record is a JSON list that begins with its kind:
+A record is a JSON list that begins with its kind, that of an outcome with its
+:attr:`~lucca_provider.outcomes.Outcome.record`:
 
 - ``["s", id, …]``: the closings of these may be sent from now on (the intent)
 - ``["b", id, …]``: they were not sent after all
@@ -18,11 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lucca_provider.closing.purchase import shorten
-from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED, Decision, Outcome
+from lucca_provider.outcomes import Decision, Outcome, ReportEntry
 
 __all__ = [
     "BACK",
-    "REFUSED",
     "SENT",
     "WAIT",
     "Entry",
@@ -35,9 +35,8 @@ __all__ = [
 
 SENT = "s"
 BACK = "b"
-REFUSED = "r"
 WAIT = "w"
-_KEPT = {"c": CLOSED, "a": ALREADY_CLOSED}
+_KEPT = {outcome.record: outcome for outcome in Outcome if outcome.record}
 _MAX_ID = 2**31 - 1
 MAX_IDS = 1000
 """Ids in one record, so that none is larger than a segment."""
@@ -81,12 +80,12 @@ def decision_records(decisions: Mapping[int, Decision]) -> list[Record]:
     :param decisions: by purchase
     """
     records: list[Record] = []
-    for kind, kept in _KEPT.items():
-        records += id_records(kind, [each for each, known in decisions.items() if known.outcome is kept.outcome])
-    for purchase_id, known in decisions.items():
-        if known.outcome is Outcome.REJECTED:
-            words = [None if text is None else shorten(text, REFUSAL_LENGTH) for text in (known.title, known.detail)]
-            records.append([REFUSED, purchase_id, known.status, *words])
+    for kind, outcome in _KEPT.items():
+        kept = {each: known for each, known in decisions.items() if known.outcome is outcome}
+        if outcome.entry is ReportEntry.ID:
+            records += id_records(kind, list(kept))
+        else:
+            records += [[kind, each, known.status, *_words_of(known)] for each, known in kept.items()]
     return records
 
 
@@ -101,12 +100,15 @@ def read_record(record: object) -> Entry | None:
         return None
     kind, *rest = record
     if kind == WAIT:
-        return Entry(WAIT, wait=rest[0]) if len(rest) == 1 and isinstance(rest[0], dict) else None
-    if kind == REFUSED:
-        return _refusal_of(rest)
-    if kind in (SENT, BACK, *_KEPT) and all(map(_is_id, rest)):
-        return Entry(kind, rest, _KEPT.get(kind))
-    return None
+        return _waiting(rest)
+    outcome = _KEPT.get(kind) if isinstance(kind, str) else None
+    if outcome is not None and outcome.entry is not ReportEntry.ID:
+        return _explained(kind, outcome, rest)
+    if not all(map(_is_id, rest)):
+        return None
+    if outcome is not None:
+        return Entry(kind, rest, Decision(outcome))
+    return Entry(kind, rest) if kind in (SENT, BACK) else None
 
 
 def size_of(records: Sequence[Record]) -> int:
@@ -122,10 +124,18 @@ def _is_id(value: object) -> bool:
     return type(value) is int and 1 <= value <= _MAX_ID
 
 
-def _refusal_of(rest: Sequence[Any]) -> Entry | None:
+def _words_of(decision: Decision) -> list[str | None]:
+    return [None if text is None else shorten(text, REFUSAL_LENGTH) for text in (decision.title, decision.detail)]
+
+
+def _waiting(rest: Sequence[Any]) -> Entry | None:
+    return Entry(WAIT, wait=rest[0]) if len(rest) == 1 and isinstance(rest[0], dict) else None
+
+
+def _explained(kind: str, outcome: Outcome, rest: Sequence[Any]) -> Entry | None:
     if len(rest) != 4 or not _is_id(rest[0]):
         return None
     purchase_id, status, title, detail = rest
     if not isinstance(status, (int, type(None))) or not all(isinstance(text, (str, type(None))) for text in rest[2:]):
         return None
-    return Entry(REFUSED, [purchase_id], Decision(Outcome.REJECTED, status, title, detail))
+    return Entry(kind, [purchase_id], Decision(outcome, status, title, detail))

@@ -42,11 +42,11 @@ from lucca_provider.closing.purchase import (
     shows_no_effect,
     undecided,
 )
-from lucca_provider.closing.report import Decision, Outcome, Report, build_report
 from lucca_provider.closing.steps import Kind, Pause, Step
 from lucca_provider.closing.wait import Wait
 from lucca_provider.exceptions import LuccaInDoubtError, LuccaNotSentError
 from lucca_provider.limits import Health, Stop, Window
+from lucca_provider.outcomes import Decision, Outcome, Report, build_report
 
 __all__ = ["ClosingRun"]
 
@@ -93,7 +93,8 @@ class ClosingRun:
         """Why nothing more is sent, if so."""
         self.is_kept = True
         """Whether the last commit succeeded: if not, another try may have taken over, and the report is only logged."""
-        self._journal = journal
+        self.journal = journal
+        """What earlier tries did, and this one does."""
         self._window = window
         self._agenda = Agenda()
         """What is not decided, and which of it is next."""
@@ -111,11 +112,7 @@ class ClosingRun:
         """Whether what the journal knows was taken over."""
         self._progress = Progress(window)
         """Logs a line now and then."""
-        attempt = journal.attempt
-        is_known = journal.is_kept and not journal.is_empty
-        self._knows_all = is_known or attempt.first or (attempt.resumed and attempt.number == 1)
-        """Whether what earlier tries sent is known: without their journal it is not."""
-        self._may_leave = not attempt.resumed
+        self._may_leave = not journal.attempt.resumed
         """Whether the worker may be left: after a wait only once something was sent."""
 
     # -- what the driver calls ---------------------------------------------------------------------------------------
@@ -134,8 +131,7 @@ class ClosingRun:
             what = self._choose(now)
             if not isinstance(what, Step):
                 return what
-            if self._intend(what):
-                self._send(what, now)
+            if self._send(what, now):
                 return what
         return Pause(None) if self._in_flight else None
 
@@ -189,7 +185,8 @@ class ClosingRun:
         self._in_flight.pop(step, None)
         if step.purchase_id:
             if step.purchase_id not in self.decisions:
-                self._decide(step.purchase_id, Decision(Outcome.UNRESOLVED, detail=shorten(reason)))
+                self.decisions.decide(step.purchase_id, Decision(Outcome.UNRESOLVED, detail=shorten(reason)))
+                self._agenda.drop(step.purchase_id)
         else:
             self.stop(reason)
 
@@ -217,15 +214,15 @@ class ClosingRun:
         if self._agenda.expiries:
             # Readings became too old in the last wait already: a busy queue must not make that go on for ever.
             return None
-        wait, attempt = self._snapshot(now), self._journal.attempt
+        wait, attempt = self._snapshot(now), self.journal.attempt
         if len(json.dumps(wait)) > MAX_WAIT_SIZE or not self._commit(last=True, wait=wait, may_stop=False):
             return None
         self._agenda.intended.clear()
         self._health.say_wait(now, self._health.ready_at)
         # With its moment, so that no older wait is taken for it where a key of the store was deleted.
         event: dict[str, Any] = {"try": attempt.number, "at": now}
-        if not self._journal.is_kept:
-            event |= {"max_tries": attempt.max_tries, "records": self._journal.fold(), "wait": wait}
+        if not self.journal.is_kept:
+            event |= {"max_tries": attempt.max_tries, "records": self.journal.fold(), "wait": wait}
         return event
 
     def end(self) -> Report:
@@ -241,7 +238,7 @@ class ClosingRun:
             if purchase_id not in self.decisions:
                 # The reason why the run stopped has been logged, and is the same for all.
                 known = "" if self.stopped is None else self.stopped.reason
-                self._decide(purchase_id, self._unfinished(purchase_id), known=known)
+                self.decisions.decide(purchase_id, self._unfinished(purchase_id), known=known)
         self.is_kept = self._commit(last=True)
         return self.report()
 
@@ -260,15 +257,9 @@ class ClosingRun:
             return self.stopped.outage
         return all(decision.outage for decision in self.decisions.unresolved().values())
 
-    @property
-    def in_doubt(self) -> set[int]:
-        """Unresolved purchases whose closing may have taken effect. Known once the run has ended."""
-        unresolved = set(self.decisions.unresolved())
-        return unresolved & self._journal.sent if self._knows_all else unresolved
-
     def _commit(self, *, may_stop: bool = True, **records: Any) -> bool:
         try:
-            self._journal.commit(**records)
+            self.journal.commit(**records)
         except ReplacedError as error:
             self.stop(f"another try of this task has taken over ({error})")
             return False
@@ -282,7 +273,7 @@ class ClosingRun:
     # -- beginning ---------------------------------------------------------------------------------------------------
 
     def _begin(self, now: float) -> None:
-        attempt, journal = self._journal.attempt, self._journal
+        attempt, journal = self.journal.attempt, self.journal
         asked = set(self.purchase_ids)
         for purchase_id, decision in journal.decisions.items():
             if purchase_id in asked:
@@ -373,23 +364,22 @@ class ClosingRun:
             self._agenda.read_singly()
         return self._agenda.next(now)
 
-    def _intend(self, step: Step) -> bool:
-        """Write the intent of a closing, unless that was done: together with those that come next."""
-        if step.kind is not Kind.CLOSE or step.purchase_id in self._agenda.intended:
-            return True
-        group = self._agenda.group()
-        if not self._commit(intents=group):
-            return False
-        self._agenda.intended.update(group)
-        return self.stopped is None
-
-    def _send(self, step: Step, now: float) -> None:
+    def _send(self, step: Step, now: float) -> bool:
+        """Note a step as on its way. Before a closing its intent is written, together with those that come next."""
         if step.kind is Kind.CLOSE:
-            self._journal.used(step.purchase_id)
+            if step.purchase_id not in self._agenda.intended:
+                group = self._agenda.group()
+                if not self._commit(intents=group):
+                    return False
+                self._agenda.intended.update(group)
+                if self.stopped is not None:
+                    return False
+            self.journal.used(step.purchase_id)
         self._in_flight[step] = _Sent(self._agenda[step.purchase_id], now)
         self._window.sent()
         self._agenda.take(step)
         self._may_leave = True
+        return True
 
     # -- taking answers ----------------------------------------------------------------------------------------------
 
@@ -415,7 +405,7 @@ class ClosingRun:
     def _take(self, step: Step, sent: _Sent, answer: object, now: float) -> None:
         """Let an answer change what is known of what it is about."""
         if shows_no_effect(step.kind, answer):
-            self._journal.unused(step.purchase_id)
+            self.journal.unused(step.purchase_id)
         known: dict[int, Purchase | Decision] = {}
         if step.kind is Kind.LIST:
             known = self._listing.take(answer, sent.at, self._agenda)
@@ -429,15 +419,12 @@ class ClosingRun:
             known[step.purchase_id] = reading_answered(sent.purchase, answer, sent.at, now)
         for purchase_id, what in known.items():
             if isinstance(what, Decision):
-                self._decide(purchase_id, what)
+                self.decisions.decide(purchase_id, what)
+                self._agenda.drop(purchase_id)
             else:
                 self._agenda.put(purchase_id, what, first=step.kind is Kind.CLOSE)
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
-
-    def _decide(self, purchase_id: int, decision: Decision, *, known: str = "") -> None:
-        self.decisions.decide(purchase_id, decision, known=known)
-        self._agenda.drop(purchase_id)
 
     def _unfinished(self, purchase_id: int) -> Decision:
         why = self.stopped.reason if self.stopped else "the run did not get that far"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lucca_provider.closing.purchase import MAX_SENDS, SETTLE_SECONDS, Purchase
-from lucca_provider.closing.records import REFUSED, read_record
-from lucca_provider.closing.report import Decision, Outcome
+from lucca_provider.closing.records import read_record
 from lucca_provider.limits import MAX_READS, Health, backoff
+from lucca_provider.outcomes import Decision, Outcome
 from lucca_provider.reading.lists import PURCHASES, ListReader
 
 __all__ = ["Wait"]
@@ -166,7 +166,7 @@ def _settled_at(moment: float, at: float, now: float) -> float:
 
 
 def _refusal(status: object, title: object, detail: object) -> Decision:
-    entry = read_record([REFUSED, 1, status, title, detail])
+    entry = read_record([Outcome.REJECTED.record, 1, status, title, detail])
     if entry is None or entry.decision is None:
         raise ValueError("not Lucca's words")
     return entry.decision

@@ -11,8 +11,8 @@ from lucca_provider.links.lucca import lucca_links
 if TYPE_CHECKING:
     import datetime
 
-    from lucca_provider.closing import Report
     from lucca_provider.compat import Context, XComArg
+    from lucca_provider.outcomes import Report
     from lucca_provider.tasks.stay import Stay
 
 __all__ = ["ClosePurchaseOperator"]

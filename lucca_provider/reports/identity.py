@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 
-from lucca_provider.reports.tables import Group, Head
+from lucca_provider.outcomes import Outcome
+from lucca_provider.reports.tables import Head
 
 __all__ = ["FORMS", "IDENTITY_BYTES", "meta_tags", "read_identity", "read_rows"]
 
@@ -68,11 +69,14 @@ def read_rows(content: bytes, form: str) -> frozenset[tuple[str, str]]:
     text = content.decode("utf-8-sig", errors="replace")
     if form == "csv":
         rows = [(row["Purchase"], row["Outcome"]) for row in _csv_rows(text) if row.get("Purchase")]
-        named, closed = [number for number, _ in rows], [number for number, said in rows if said == Group.CLOSED.words]
+        named, closed = (
+            [number for number, _ in rows],
+            [number for number, said in rows if said == Outcome.CLOSED.words],
+        )
     else:
         _, *sections = re.split(_HEADINGS[form], text, flags=re.MULTILINE)
         # "Closed already" is another heading.
-        ours = [section for section in sections if section.startswith(f"{Group.CLOSED.heading} (")]
+        ours = [section for section in sections if section.startswith(f"{Outcome.CLOSED.heading} (")]
         named, closed = (re.findall(_ROWS[form], "".join(part), re.MULTILINE) for part in (sections, ours))
     return frozenset([*((number, "named") for number in named), *((number, "closed") for number in closed)])
 

@@ -11,6 +11,7 @@ from lucca_provider.inputs import InvalidInputError, parse_answer, parse_purchas
 from lucca_provider.inputs.approval import OPTIONS
 from lucca_provider.inputs.errors import shown
 from lucca_provider.inputs.text import read_value
+from lucca_provider.outcomes import Decision, Outcome, Report, build_report, read_report
 from lucca_provider.reading.purchases import ReadBack
 from lucca_provider.reports.sorting import (
     assert_check,
@@ -19,11 +20,10 @@ from lucca_provider.reports.sorting import (
     read_details,
     reasons_of,
 )
-from lucca_provider.reports.tables import Group, Head, Table
+from lucca_provider.reports.tables import ORDER, Group, Head, Table
 
 __all__ = ["Account", "count_groups", "read_account", "say_unconfirmed"]
 
-_OUTCOMES = ("closed", "already_closed", "rejected", "unresolved")
 _NO_REPORT = "the closing left no report: it did not run, or its process was killed"
 _NOT_ASKED = "no closing was asked for"
 _ON_REQUEST = "left out on request"
@@ -57,7 +57,7 @@ class Account:
     @property
     def closed(self) -> Sequence[int]:
         """The purchases that were reported as closed, by this closing or before."""
-        return [*self.report["closed"], *self.report["already_closed"]]
+        return [number for number, decision in read_report(self.report) if decision.outcome.is_closed]
 
     def assert_tenant(self, tenant: str) -> None:
         """
@@ -140,7 +140,7 @@ def count_groups(table: Table) -> dict[str, int]:
     :param table: a closing that was read back
     :return: the same keys for every closing
     """
-    groups = [Group.UNCONFIRMED, Group.REFUSED, Group.UNRESOLVED, Group.LEFT_OUT, Group.CLOSED, Group.ALREADY_CLOSED]
+    groups = [group for group in ORDER if isinstance(group, Outcome) or group in (Group.UNCONFIRMED, Group.LEFT_OUT)]
     return {group.name.lower(): len(table.section(group).rows) for group in groups}
 
 
@@ -148,15 +148,14 @@ def _read(value: object, name: str) -> Any:
     return read_value(value, name) if isinstance(value, str) else value
 
 
-def _no_report(purchase_ids: Iterable[int]) -> dict[str, list[Any]]:
+def _no_report(purchase_ids: Iterable[int]) -> Report:
     """Return what can be said of a closing that told nothing."""
-    unresolved = [{"id": number, "reason": _NO_REPORT} for number in sorted(purchase_ids)]
-    return {**{outcome: [] for outcome in _OUTCOMES}, "unresolved": unresolved}
+    ids = sorted(purchase_ids)
+    return build_report(ids, dict.fromkeys(ids, Decision(Outcome.UNRESOLVED, detail=_NO_REPORT)))
 
 
 def _ids_of(report: Mapping[str, Any]) -> list[int]:
-    entries = [entry for outcome in _OUTCOMES for entry in report[outcome]]
-    return [entry["id"] if isinstance(entry, Mapping) else entry for entry in entries]
+    return [number for number, _ in read_report(report)]
 
 
 def _assert_whole(report: Any) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lucca_provider.inputs.errors import InvalidInputError, shown
+from lucca_provider.outcomes import Outcome, ReportEntry, read_report
 from lucca_provider.reading.amounts import read_amount, without_noise
 from lucca_provider.reading.states import CLOSED_STATE
-from lucca_provider.reports.tables import Details, Group, Head, Row, Section, Table
+from lucca_provider.reports.tables import ORDER, Details, Group, Head, Row, Section, Table
 from lucca_provider.reports.text import one_line
 
 __all__ = ["assert_check", "assert_report", "check_table", "closing_table", "read_details", "reasons_of"]
@@ -58,11 +59,11 @@ def check_table(
     """
     assert_check(check)
     reasons = reasons_of(check)
-    found = {
+    found: dict[Group | Outcome, Mapping[int, str]] = {
         Group.READY: dict.fromkeys(check["closable"], ""),
         Group.BLOCKED: {one["id"]: reasons[one["id"]] for one in check["blocked"]},
         Group.UNKNOWN: {one["id"]: reasons[one["id"]] for one in check["unknown"]},
-        Group.ALREADY_CLOSED: dict.fromkeys(check["already_closed"], ""),
+        Outcome.ALREADY_CLOSED: dict.fromkeys(check["already_closed"], ""),
     }
     known = details or {}
     rows = {
@@ -97,14 +98,11 @@ def closing_table(
     :raises InvalidInputError: if the report has another shape
     """
     assert_report(report)
-    found = {
-        Group.REFUSED: {one["id"]: _say_refusal(one) for one in report["rejected"]},
-        Group.UNRESOLVED: {one["id"]: one["reason"] for one in report["unresolved"]},
-        Group.CLOSED: dict.fromkeys(report["closed"], ""),
-        Group.ALREADY_CLOSED: dict.fromkeys(report["already_closed"], ""),
-    }
+    found: dict[Group | Outcome, dict[int, str]] = {}
+    for number, decision in read_report(report):
+        found.setdefault(decision.outcome, {})[number] = decision.reason
     read_back = _ReadBack(head, details or {}, unread or {})
-    rows: defaultdict[Group, list[Row]] = defaultdict(list)
+    rows: defaultdict[Group | Outcome, list[Row]] = defaultdict(list)
     for group, purchases in _with_others(found, left_out).items():
         for number, reason in purchases.items():
             place, row = read_back.place(number, group, reason)
@@ -134,7 +132,9 @@ def assert_report(report: object) -> None:
     :param report: what another task pushed
     :raises InvalidInputError: saying what is wrong with it
     """
-    _assert_shape("report", report, {"rejected": None, "unresolved": "reason"}, ("closed", "already_closed"))
+    words = {ReportEntry.REFUSAL: None, ReportEntry.REASON: "reason"}
+    explained = {outcome.value: words[outcome.entry] for outcome in Outcome if outcome.entry in words}
+    _assert_shape("report", report, explained, [outcome.value for outcome in Outcome if outcome.value not in explained])
 
 
 def reasons_of(check: Mapping[str, Any]) -> dict[int, str]:
@@ -157,7 +157,7 @@ class _ReadBack:
     details: Mapping[int, Details]
     unread: Mapping[int, str]
 
-    def place(self, number: int, group: Group, reason: str) -> tuple[Group, Row]:
+    def place(self, number: int, group: Group | Outcome, reason: str) -> tuple[Group | Outcome, Row]:
         """Return where a purchase belongs, and its row."""
         details = self.details.get(number, _NOTHING_KNOWN)
         comment, day = (self.head.comment, self.head.closing_date) if _may_be_sent(group, reason) else (None, None)
@@ -169,41 +169,36 @@ class _ReadBack:
         return group, Row(number, group.words, reason, details, words, comment, day)
 
 
-def _may_be_sent(group: Group, reason: str) -> bool:
+def _may_be_sent(group: Group | Outcome, reason: str) -> bool:
     """Return whether a closing was sent, or may have been."""
-    return group in (Group.CLOSED, Group.REFUSED) or (
-        group is Group.UNRESOLVED and not reason.startswith(_NOTHING_SENT)
-    )
+    if not isinstance(group, Outcome) or group is Outcome.ALREADY_CLOSED:
+        return False
+    return group.entry is not ReportEntry.REASON or not reason.startswith(_NOTHING_SENT)
 
 
-def _compare(group: Group, reason: str, state: str | None, words: str) -> tuple[Group, str]:
+def _compare(group: Group | Outcome, reason: str, state: str | None, words: str) -> tuple[Group | Outcome, str]:
     """Say where a purchase belongs, and why, now that its state was read, or could not be."""
-    if state == CLOSED_STATE and group in (Group.REFUSED, Group.UNRESOLVED):
+    if not isinstance(group, Outcome):
+        return group, reason
+    if state == CLOSED_STATE and not group.is_closed:
         return group, f"{reason or group.words}; by now Lucca shows it as {state}"
-    if state != CLOSED_STATE and group in (Group.CLOSED, Group.ALREADY_CLOSED):
+    if state != CLOSED_STATE and group.is_closed:
         but = f"Lucca shows it as {words}" if state else f"its state {words}"
         return Group.UNCONFIRMED, f"reported as {group.words}, but {but}"
     return group, reason
 
 
-def _say_refusal(entry: Mapping[str, Any]) -> str:
-    """Say why Lucca refused: its reason first, its status last."""
-    status = " ".join(str(entry[key]) for key in ("status", "title") if entry.get(key))
-    detail = str(entry.get("detail") or "no reason given")
-    return f"{detail} ({status})" if status else detail
-
-
 def _with_others(
-    found: Mapping[Group, Mapping[int, str]], others: Mapping[int, str] | None
-) -> Mapping[Group, Mapping[int, str]]:
+    found: Mapping[Group | Outcome, Mapping[int, str]], others: Mapping[int, str] | None
+) -> Mapping[Group | Outcome, Mapping[int, str]]:
     """Add those that nobody asked about, as far as they are not among the found ones."""
     named = {number for purchases in found.values() for number in purchases}
     left = {number: reason for number, reason in (others or {}).items() if number not in named}
     return {**found, Group.LEFT_OUT: left}
 
 
-def _sections(rows: Mapping[Group, Sequence[Row]]) -> Sequence[Section]:
-    return tuple(Section(group, tuple(rows[group])) for group in Group if rows.get(group))
+def _sections(rows: Mapping[Group | Outcome, Sequence[Row]]) -> Sequence[Section]:
+    return tuple(Section(group, tuple(rows[group])) for group in ORDER if rows.get(group))
 
 
 def _assert_shape(name: str, value: object, with_words: Mapping[str, str | None], ids_only: Sequence[str]) -> None:

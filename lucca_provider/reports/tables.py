@@ -9,13 +9,17 @@ from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 
+from lucca_provider.outcomes import Outcome
 from lucca_provider.reports.text import MAX_CURRENCIES, say_amounts, say_count
 
-__all__ = ["Details", "Group", "Head", "Row", "Section", "Table"]
+__all__ = ["ORDER", "Details", "Group", "Head", "Row", "Section", "Table"]
 
 
 class Group(Enum):
-    """What purchases have in common that stand together: a heading, what each row says, and what that means."""
+    """
+    What purchases have in common that stand together, where it is no :class:`~lucca_provider.outcomes.Outcome`: a
+    heading, what each row says, and what that means.
+    """
 
     READY = ("Ready to be closed", "ready to be closed", "Their invoices are approved and paid, or cancelled.")
     BLOCKED = ("Not ready", "not ready", "These cannot be closed now, for the reasons given.")
@@ -25,19 +29,7 @@ class Group(Enum):
         "not confirmed",
         "The closing reported these as closed, but reading them back did not confirm it. Check them in Lucca.",
     )
-    REFUSED = (
-        "Refused by Lucca",
-        "refused by Lucca",
-        "Lucca refused to close these. Fix the cause in Lucca, then they can be closed.",
-    )
-    UNRESOLVED = (
-        "Unresolved",
-        "unresolved",
-        "When the closing ended, it was not known whether these were closed. Check them in Lucca.",
-    )
     LEFT_OUT = ("Left out", "left out", "No closing was asked for these.")
-    CLOSED = ("Closed", "closed", "These were closed by this run.")
-    ALREADY_CLOSED = ("Closed already", "closed already", "These had been closed before.")
 
     def __init__(self, heading: str, words: str, meaning: str) -> None:
         """
@@ -54,7 +46,16 @@ class Group(Enum):
     @property
     def is_problem(self) -> bool:
         """Whether somebody may have to do something."""
-        return self in (Group.BLOCKED, Group.UNKNOWN, Group.UNCONFIRMED, Group.REFUSED, Group.UNRESOLVED)
+        return self in (Group.BLOCKED, Group.UNKNOWN, Group.UNCONFIRMED)
+
+
+ORDER: Sequence[Group | Outcome] = (
+    *(Group.READY, Group.BLOCKED, Group.UNKNOWN, Group.UNCONFIRMED),
+    *(outcome for outcome in Outcome if not outcome.is_closed),
+    Group.LEFT_OUT,
+    *(outcome for outcome in Outcome if outcome.is_closed),
+)
+"""In which order a person wants to know of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Section:
     :param rows: one for each purchase, at least one
     """
 
-    group: Group
+    group: Group | Outcome
     rows: Sequence[Row]
 
     @property
@@ -192,7 +193,7 @@ class Table:
         counts = ", ".join(f"{len(section.rows)} {section.group.words}" for section in self.sections)
         return f"{say_count(len(self.rows))}: {counts}."
 
-    def section(self, group: Group) -> Section:
+    def section(self, group: Group | Outcome) -> Section:
         """
         Return the purchases of which one thing is to be said.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lucca_provider.assets.lucca import SCHEME
+from lucca_provider.outcomes import Outcome
 
 if TYPE_CHECKING:
     from lucca_provider.compat import Context
@@ -31,7 +32,6 @@ def announce(context: Context, outlets: Sequence[Any], report: Mapping[str, Any]
                     "task_id": ti.task_id,
                     "counts": {outcome: len(purchases) for outcome, purchases in report.items()},
                     # Without a journal a retry calls already closed what the try before it has closed.
-                    "closed": report["closed"],
-                    "already_closed": report["already_closed"],
+                    **{outcome.value: report[outcome.value] for outcome in Outcome if outcome.is_closed},
                 }
             )

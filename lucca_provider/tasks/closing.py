@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from lucca_provider.closing import Attempt, ClosingRun, Journal, Kind, Outcome, Step
+from lucca_provider.closing import Attempt, ClosingRun, Journal, Kind, Step
 from lucca_provider.compat import (
     AirflowFailException,
     AirflowNotFoundException,
@@ -16,6 +16,7 @@ from lucca_provider.compat import (
     Stats,
 )
 from lucca_provider.limits import Window
+from lucca_provider.outcomes import Outcome
 from lucca_provider.reading.lists import PURCHASES, page_params
 from lucca_provider.tasks.arguments import read_closing_arguments
 from lucca_provider.tasks.common import push_result, push_value

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lucca_provider.closing import ClosingRun, Driver, Report, clock_time, say_problems
+from lucca_provider.closing import ClosingRun, Driver, clock_time, say_problems
 from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.limits import Window
+from lucca_provider.outcomes import Report
 from lucca_provider.tasks.announcing import announce
 from lucca_provider.tasks.closing import (
     KILLED,
@@ -185,12 +186,13 @@ class Stay:
             self._push_report(run, report)
             reason = run.stopped.reason if run.stopped else "the journal could not be written"
             raise LuccaUnresolvedError(f"No report was written: {reason}. A retry is safe: it reads states first.")
-        if not report["unresolved"] and not report["rejected"]:
+        unresolved = run.decisions.unresolved()
+        if all(decision.outcome.is_closed for decision in run.decisions.values()):
             announce(self._context, self._task.outlets, report)
             return report
         self._push_report(run, report)
-        message = say_listed(*say_problems(report, run.in_doubt))
-        if report["unresolved"]:
-            retry_after = run.stopped.retry_after if run.stopped else None
-            raise LuccaUnresolvedError(message, retry_after=retry_after, outage=run.outage)
-        raise AirflowFailException(message)
+        message = say_listed(*say_problems(report, run.journal.in_doubt(unresolved)))
+        if not unresolved:
+            raise AirflowFailException(message)
+        retry_after = run.stopped.retry_after if run.stopped else None
+        raise LuccaUnresolvedError(message, retry_after=retry_after, outage=run.outage)

@@ -24,7 +24,6 @@ import pytest
 
 from lucca_provider import exceptions
 from lucca_provider.checking import Check, Snapshot, read_snapshot, take_snapshot
-from lucca_provider.closing import Report
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.operators.purchases import (
@@ -33,6 +32,7 @@ from lucca_provider.operators.purchases import (
     ListPurchasesOperator,
 )
 from lucca_provider.operators.reports import ReportClosingsOperator
+from lucca_provider.outcomes import Report
 from lucca_provider.sandbox import FAULTS, Sandbox
 from lucca_provider.sandbox.__main__ import _parser
 from tests.conftest import AIRFLOW, ROOT

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lucca_provider.closing import Report
 from lucca_provider.closing.purchase import READING_AGE
+from lucca_provider.outcomes import Report
 from tests.simulation.clockwork import Clockwork
 from tests.simulation.faults import MOODS, WRITE_FAULTS
 from tests.simulation.invariants import Unit, excuse

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lucca_provider.closing import Kind, Outcome, Report
+from lucca_provider.closing import Kind
 from lucca_provider.closing.purchase import READING_AGE
 from lucca_provider.exceptions import LuccaInDoubtError, LuccaRefusedError
+from lucca_provider.outcomes import Outcome, Report
 from lucca_provider.reading.states import OPEN_STATES
 from tests.simulation.clockwork import Clockwork
 from tests.simulation.tenant import WINDOW, Closing, Request, Tenant, Truth

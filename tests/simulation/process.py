@@ -14,8 +14,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import lucca_provider.closing.run as run_module
-from lucca_provider.closing import Attempt, ClosingRun, Journal, Outcome, Pause, Report, Step
+from lucca_provider.closing import Attempt, ClosingRun, Journal, Pause, Step
 from lucca_provider.limits import Window
+from lucca_provider.outcomes import Outcome, Report
 from lucca_provider.tasks.store import MAX_EVENT_SIZE, TaskStateStore, open_journal, pack, read_attempt, unpack
 from tests.simulation.faults import WRITE_FAULTS
 from tests.simulation.invariants import GROUP, Unit

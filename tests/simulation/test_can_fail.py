@@ -13,12 +13,12 @@ import lucca_provider.closing.purchase as purchase_module
 import lucca_provider.closing.records as records_module
 import lucca_provider.closing.run as run_module
 import lucca_provider.closing.wait as wait_module
-from lucca_provider.closing import ClosingRun, Decision, Outcome
+from lucca_provider.closing import ClosingRun
 from lucca_provider.closing.agenda import Agenda
 from lucca_provider.closing.decisions import Decisions
 from lucca_provider.closing.purchase import Purchase
-from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED
 from lucca_provider.exceptions import LuccaInDoubtError
+from lucca_provider.outcomes import ALREADY_CLOSED, CLOSED, Decision, Outcome
 from lucca_provider.reading.lists import ListReader
 from tests.simulation import clockwork
 from tests.simulation.__main__ import MINIMUM, MINIMUM_FAULTS, find_missing, run_seeds

@@ -73,11 +73,12 @@ def test_a_name_that_no_airflow_has_is_an_error():
 ROOMS = {
     "exceptions": (),
     "inputs": (),
+    "outcomes": (),
     "limits": ("exceptions",),
     "reading": ("exceptions", "inputs", "limits"),
     "checking": ("exceptions", "inputs", "limits", "reading"),
-    "closing": ("exceptions", "limits", "reading"),
-    "reports": ("inputs", "reading"),
+    "closing": ("exceptions", "limits", "outcomes", "reading"),
+    "reports": ("inputs", "outcomes", "reading"),
     "trial": ("exceptions", "limits", "reading"),
 }
 # Beside these and the standard library. Airflow has imported them before.

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.closing import ClosingRun, Driver, Kind, Outcome, Step
+from lucca_provider.closing import ClosingRun, Driver, Kind, Step
 from lucca_provider.exceptions import LuccaNotSentError, LuccaRefusedError, LuccaThrottledError
 from lucca_provider.hooks._tenant import DEFAULT_REQUESTS_PER_MINUTE, DEFAULT_WINDOW_SECONDS
 from lucca_provider.limits import Clock, Window
+from lucca_provider.outcomes import Outcome
 from tests.unit.closing.store import MemoryStore
 
 
@@ -118,7 +119,7 @@ def test_the_log_has_a_line_for_each_window_and_for_each_purchase_that_was_not_c
         assert Driver(run, perform, max_in_flight=3, clock=InstantAnswers(window)).drive() is None
     assert caplog.messages == [
         "44 of 150 purchases done. Rate limit reached; resuming at 13:47:40 UTC, about 2 minutes to go.",
-        "Purchase 77 refused: F7 is not paid (409 Open invoices)",
+        "Purchase 77 refused by Lucca: F7 is not paid (409 Open invoices)",
         "88 of 150 purchases done. Rate limit reached; resuming at 13:48:40 UTC.",
         "133 of 150 purchases done. Rate limit reached; resuming at 13:49:40 UTC.",
     ]

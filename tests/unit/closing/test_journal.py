@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.closing import Attempt, Decision, Journal, Outcome, ReplacedError
+from lucca_provider.closing import Attempt, Journal, ReplacedError
 from lucca_provider.closing.journal import SEGMENT_SIZE
-from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED
+from lucca_provider.outcomes import ALREADY_CLOSED, CLOSED, Decision, Outcome
 from tests.unit.closing.store import MemoryStore
 
 NO = Decision(Outcome.REJECTED, 409, "Open invoices", "669")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lucca_provider.closing import Decision, Kind, Outcome
+from lucca_provider.closing import Kind
 from lucca_provider.closing.purchase import (
     MAX_SENDS,
     READING_AGE,
@@ -16,7 +16,6 @@ from lucca_provider.closing.purchase import (
     reading_answered,
     shorten,
 )
-from lucca_provider.closing.report import ALREADY_CLOSED, CLOSED
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaConfigurationError,
@@ -28,6 +27,7 @@ from lucca_provider.exceptions import (
     LuccaThrottledError,
     LuccaUnclearError,
 )
+from lucca_provider.outcomes import ALREADY_CLOSED, CLOSED, Decision, Outcome
 
 ASKED, NOW = 1000.0, 1001.0
 NO = Decision(Outcome.REJECTED, 409, "Open invoices", "669")

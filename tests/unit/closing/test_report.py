@@ -1,4 +1,4 @@
-"""What became of the purchases, in the shapes that tasks and people read."""
+"""What a task says of the purchases that it could not close."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.closing import Decision, Outcome, build_report, describe_report, say_problems
+from lucca_provider.closing import say_problems
 
 REJECTED = {"id": 3, "status": 409, "title": "Open invoices", "detail": "669"}
 REPORT: dict[str, Any] = {
@@ -17,84 +17,15 @@ REPORT: dict[str, Any] = {
 }
 
 
-def test_each_purchase_stands_in_the_list_of_its_outcome_in_the_order_asked_for():
-    decisions = {
-        1: Decision(Outcome.CLOSED),
-        2: Decision(Outcome.ALREADY_CLOSED),
-        3: Decision(Outcome.REJECTED, 409, "Open invoices", "669"),
-        4: Decision(Outcome.UNRESOLVED, detail="not reached: killed"),
-        6: Decision(Outcome.CLOSED),
-    }
-    assert build_report([6, 4, 3, 2, 1], decisions) == {**REPORT, "closed": [6, 1]}
-
-
-def test_a_list_of_the_report_is_named_as_its_outcome():
-    assert list(build_report([], {})) == [outcome.value for outcome in Outcome]
-
-
-def test_what_gives_no_reason_is_unresolved_all_the_same():
-    assert build_report([5], {5: Decision(Outcome.UNRESOLVED)})["unresolved"] == [{"id": 5, "reason": "unknown"}]
-
-
-def test_no_purchase_is_left_out():
-    with pytest.raises(KeyError):
-        build_report([1, 2], {1: Decision(Outcome.CLOSED)})
-
-
-def test_only_what_is_closed_is_what_a_task_wants():
-    assert [outcome for outcome in Outcome if outcome.is_closed] == [Outcome.CLOSED, Outcome.ALREADY_CLOSED]
-
-
-def test_a_person_reads_a_line_for_each_purchase():
-    assert describe_report(REPORT) == {
-        1: "closed",
-        6: "closed",
-        2: "was closed already",
-        3: "refused: 669 (409 Open invoices)",
-        4: "unresolved: not reached: killed",
-    }
-
-
-@pytest.mark.parametrize("report", [None, {}])
-def test_nothing_is_said_of_a_report_that_was_not_made(report):
-    assert describe_report(report) == {}
-
-
-@pytest.mark.parametrize("name", REPORT)
-def test_a_report_may_lack_a_list(name):
-    assert len(describe_report({name: REPORT[name]})) == len(REPORT[name])
-
-
-@pytest.mark.parametrize(
-    ("decision", "words"),
-    [
-        (Decision(Outcome.CLOSED), "closed"),
-        (Decision(Outcome.ALREADY_CLOSED), "was closed already"),
-        (Decision(Outcome.UNRESOLVED), "unresolved"),
-        (Decision(Outcome.UNRESOLVED, detail="why"), "unresolved: why"),
-        (Decision(Outcome.REJECTED, 400), "refused: 400"),
-        (Decision(Outcome.REJECTED, 400, "t"), "refused: 400 t"),
-        (Decision(Outcome.REJECTED, 400, detail="d"), "refused: d (400)"),
-        (Decision(Outcome.REJECTED, 400, "t", "d"), "refused: d (400 t)"),
-    ],
-)
-def test_a_decision_says_itself(decision, words):
-    assert str(decision) == words
-
-
-def test_an_outcome_that_needs_no_reason_has_words():
-    assert {outcome.words for outcome in Outcome} >= {"closed", "refused by Lucca"}
-
-
 @pytest.mark.parametrize(
     ("left_out", "summary", "lines"),
     [
-        ("unresolved", ["1 of 4 purchases was refused"], ["3 refused: 669 (409 Open invoices)"]),
+        ("unresolved", ["1 of 4 purchases was refused"], ["3 refused by Lucca: 669 (409 Open invoices)"]),
         ("rejected", ["1 of 4 purchases was not closed: killed."], ["4 unresolved: not reached"]),
         (
             None,
             ["1 of 5 purchases was refused", "1 of 5 purchases was not closed: killed."],
-            ["3 refused: 669 (409 Open invoices)", "4 unresolved: not reached"],
+            ["3 refused by Lucca: 669 (409 Open invoices)", "4 unresolved: not reached"],
         ),
     ],
 )
@@ -149,4 +80,4 @@ def test_only_where_a_closing_was_sent_a_purchase_may_be_closed(reasons, in_doub
 
 def test_a_refusal_keeps_its_reason_where_the_same_is_said_of_others():
     report = {**unresolved("669"), "rejected": [REJECTED]}
-    assert say_problems(report, ())[1] == ["3 refused: 669 (409 Open invoices)", "1 unresolved"]
+    assert say_problems(report, ())[1] == ["3 refused by Lucca: 669 (409 Open invoices)", "1 unresolved"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lucca_provider.closing import Attempt, ClosingRun, Decision, Journal, Kind, Outcome, Pause, ReplacedError, Step
+from lucca_provider.closing import Attempt, ClosingRun, Journal, Kind, Pause, ReplacedError, Step
 from lucca_provider.exceptions import (
     LuccaAccessError,
     LuccaForbiddenError,
@@ -23,6 +23,7 @@ from lucca_provider.exceptions import (
     LuccaUnclearError,
 )
 from lucca_provider.limits import Window
+from lucca_provider.outcomes import Decision, Outcome
 from tests.unit.closing.store import MemoryStore
 
 T = 1_000_000.0
@@ -558,7 +559,7 @@ def test_an_outage_is_one_too_where_the_run_is_over_before_it_stops(outage):
     assert ids(ended(run)["unresolved"]) == [7, 8]
     assert run.stopped is None
     assert run.outage is outage
-    assert run.in_doubt == set()
+    assert run.journal.in_doubt(run.decisions.unresolved()) == set()
 
 
 def test_what_is_unresolved_for_another_reason_too_is_no_outage():
@@ -591,7 +592,7 @@ def test_what_was_sent_and_is_not_known_is_in_doubt():
     take(run, (read(7), "Ongoing"), (read(8), "Ongoing"), (close(7), IN_DOUBT))
     run.stop("killed")
     ended(run)
-    assert run.in_doubt == {7}
+    assert run.journal.in_doubt(run.decisions.unresolved()) == {7}
 
 
 def test_a_wrong_key_while_reading_stops_too():
@@ -622,7 +623,7 @@ def test_a_refused_purchase_whose_state_was_not_read_any_more_is_unresolved():
     run = new_run(7)
     take(run, (read(7), "Ongoing"), (close(7), REFUSED))
     run.stop("killed")
-    reason = "refused: 669 [date: too late] (409 Open invoices), and its state was not read: killed"
+    reason = "refused by Lucca: 669 [date: too late] (409 Open invoices), and its state was not read: killed"
     assert reasons(ended(run)) == [reason]
 
 
@@ -951,7 +952,7 @@ def test_without_a_journal_what_an_earlier_try_sent_is_not_known(attempt, in_dou
     run = new_run(7, journal=Journal(attempt, new_id=str, store=None))
     finish(run, lambda step: LuccaInDoubtError("503", outage=True))
     run.end()
-    assert run.in_doubt == in_doubt
+    assert run.journal.in_doubt(run.decisions.unresolved()) == in_doubt
 
 
 def test_with_its_journal_it_is_known():
@@ -962,7 +963,7 @@ def test_with_its_journal_it_is_known():
     run = second_try(7, 8, store=store)
     finish(run, lambda step: LuccaInDoubtError("503"), at=T + 5)
     run.end()
-    assert run.in_doubt == set()
+    assert run.journal.in_doubt(run.decisions.unresolved()) == set()
 
 
 def test_a_start_that_finds_a_journal_is_not_the_first():
@@ -1368,7 +1369,7 @@ def test_each_purchase_gets_one_call_and_one_line_if_it_is_not_closed(level, clo
     assert told == [(1, Outcome.CLOSED), (2, Outcome.REJECTED)]
     assert [record.getMessage() for record in caplog.records] == [
         *closed,
-        "Purchase 2 refused: 669 [date: too late] (409 Open invoices)",
+        "Purchase 2 refused by Lucca: 669 [date: too late] (409 Open invoices)",
     ]
 
 

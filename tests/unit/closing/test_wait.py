@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from lucca_provider.closing import Decision, Outcome
 from lucca_provider.closing.purchase import Purchase
 from lucca_provider.closing.wait import Wait
 from lucca_provider.exceptions import LuccaForbiddenError, LuccaInDoubtError, LuccaNotFoundError, LuccaThrottledError
 from lucca_provider.limits import MAX_WAIT, Health
+from lucca_provider.outcomes import Decision, Outcome
 from lucca_provider.reading.lists import PURCHASES, ListReader
 
 T = 1_000_000.0

@@ -118,7 +118,7 @@ def test_a_refusal_stops_no_other_and_fails_for_good_with_id_and_reason(lucca):
     refused = lucca.add_purchase(invoices=[{"conformityState": "ToReview", "paymentState": "None"}])
     ids = [lucca.purchase_ids[0], refused, lucca.purchase_ids[1]]
     ti = TaskInstance()
-    with pytest.raises(AirflowFailException, match=f"{refused} refused: .*to review.*409"):
+    with pytest.raises(AirflowFailException, match=f"{refused} refused by Lucca: .*to review.*409"):
         run(new_operator(purchase_ids=ids), ti)
     assert ti.report["closed"] == [ids[0], ids[2]]
     (rejected,) = ti.report["rejected"]
@@ -195,7 +195,7 @@ def test_a_web_page_is_never_taken_for_a_closing(lucca, monkeypatch):
 
 def test_ids_that_lucca_does_not_know_are_refused_and_the_host_is_not_blamed(lucca):
     ti = TaskInstance()
-    with pytest.raises(AirflowFailException, match=r"1 refused: .*404"):
+    with pytest.raises(AirflowFailException, match=r"1 refused by Lucca: .*404"):
         run(new_operator(purchase_ids=[1, 2, 3, 4, 5, 6, lucca.purchase_ids[0]], max_in_flight=1), ti)
     assert [item["id"] for item in ti.report["rejected"]] == [1, 2, 3, 4, 5, 6]
     assert ti.report["closed"] == lucca.purchase_ids[:1]

@@ -98,7 +98,7 @@ def test_every_purchase_is_in_the_file_with_its_state_in_lucca(lucca: Sandbox, t
     assert row["Read back"]
     assert result["counts"] == {
         "unconfirmed": 0,
-        "refused": 1,
+        "rejected": 1,
         "unresolved": 1,
         "left_out": 2,
         "closed": 1,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lucca_provider.inputs import InvalidInputError
+from lucca_provider.outcomes import Outcome
 from lucca_provider.reading.purchases import ReadBack
 from lucca_provider.reports import Group, Table
 from lucca_provider.reports.readback import Account, count_groups, read_account, say_unconfirmed
@@ -45,9 +46,9 @@ def test_what_nobody_asked_to_close_is_named_with_its_state() -> None:
 def test_a_closing_without_a_report_leaves_all_unresolved_and_lucca_is_asked() -> None:
     account = read_account(report=None, purchase_ids=[1, 2], left_out={2: "left out by Anna"})
     said = table(account, {1: "Closed", 2: "Ongoing"})
-    assert set(shape(said)[Group.UNRESOLVED]) == {1}
-    assert "left no report" in shape(said)[Group.UNRESOLVED][1]
-    assert "by now Lucca shows it as Closed" in shape(said)[Group.UNRESOLVED][1]
+    assert set(shape(said)[Outcome.UNRESOLVED]) == {1}
+    assert "left no report" in shape(said)[Outcome.UNRESOLVED][1]
+    assert "by now Lucca shows it as Closed" in shape(said)[Outcome.UNRESOLVED][1]
     assert shape(said)[Group.LEFT_OUT] == {2: "left out by Anna"}
 
 
@@ -60,7 +61,7 @@ def test_what_lucca_does_not_show_as_closed_is_unconfirmed_and_listed() -> None:
     assert "gone (404)" in lines[1]
     assert count_groups(said) == {
         "unconfirmed": 2,
-        "refused": 1,
+        "rejected": 1,
         "unresolved": 1,
         "left_out": 0,
         "closed": 0,
@@ -106,7 +107,7 @@ def test_what_a_check_itself_left_out_is_told_with_its_reason() -> None:
 
 def test_what_the_closing_reported_counts_for_more_than_what_a_check_left_out() -> None:
     said = table(read_account(report=REPORT, left_out=CHECK), {101: "Closed", 102: "Closed", 103: "Ongoing"})
-    assert set(shape(said)[Group.REFUSED]) == {103}
+    assert set(shape(said)[Outcome.REJECTED]) == {103}
     assert set(shape(said)[Group.LEFT_OUT]) == {105}
 
 
@@ -152,12 +153,12 @@ def test_an_option_as_text_says_what_was_chosen_and_not_by_whom() -> None:
     account = read_account(report=None, purchase_ids=[1], approved="Reject")
     assert dict(account.left_out) == {1: "not approved: rejected by a person"}
     account = read_account(report=None, purchase_ids=[1], approved="Approve")
-    assert shape(table(account, {1: "Ongoing"})).keys() == {Group.UNRESOLVED}
+    assert shape(table(account, {1: "Ongoing"})).keys() == {Outcome.UNRESOLVED}
 
 
 def test_an_approval_that_does_not_say_by_whom_leaves_open_whether_the_closing_ran() -> None:
     account = read_account(report=None, purchase_ids=[1], approved={"chosen_options": ["Approve"]}, asked=True)
-    assert shape(table(account, {1: "Ongoing"})).keys() == {Group.UNRESOLVED}
+    assert shape(table(account, {1: "Ongoing"})).keys() == {Outcome.UNRESOLVED}
 
 
 @pytest.mark.parametrize("form", [lambda sent: sent, json.dumps, str])
@@ -169,7 +170,7 @@ def test_what_was_sent_is_told_of_what_was_closed(form: Any) -> None:
         "2026-06-30",
         "Anna Keller",
     )
-    assert [row.comment for row in said.section(Group.CLOSED).rows] == ["Month-end"]
+    assert [row.comment for row in said.section(Outcome.CLOSED).rows] == ["Month-end"]
 
 
 @pytest.mark.parametrize("tenant", ["https://acme.ilucca.net", "https://ACME.ilucca.net/"])

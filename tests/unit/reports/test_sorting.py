@@ -11,6 +11,7 @@ import pytest
 from lucca_provider.closing.purchase import MAX_SENDS, Purchase, closing_answered, undecided
 from lucca_provider.exceptions import LuccaNotSentError
 from lucca_provider.inputs import InvalidInputError
+from lucca_provider.outcomes import Outcome
 from lucca_provider.reports import (
     Details,
     Group,
@@ -46,7 +47,7 @@ def test_a_check_begins_with_what_a_person_decides_about() -> None:
         (Group.BLOCKED, [104]),
         (Group.UNKNOWN, [105]),
         (Group.LEFT_OUT, [106]),
-        (Group.ALREADY_CLOSED, [103]),
+        (Outcome.ALREADY_CLOSED, [103]),
     ]
     assert row(table, 104).reason == "invoice F1: not paid; invoice F2: to review"
     assert row(table, 105).reason == "Lucca has no such purchase"
@@ -56,11 +57,11 @@ def test_a_check_begins_with_what_a_person_decides_about() -> None:
 def test_a_closing_names_what_was_not_closed_before_what_was() -> None:
     table = closing_table(REPORT, NOT_READ_BACK, left_out={105: "invoice F1: not paid"})
     assert list(shape(table).items()) == [
-        (Group.REFUSED, [103]),
-        (Group.UNRESOLVED, [104]),
+        (Outcome.REJECTED, [103]),
+        (Outcome.UNRESOLVED, [104]),
         (Group.LEFT_OUT, [105]),
-        (Group.CLOSED, [101]),
-        (Group.ALREADY_CLOSED, [102]),
+        (Outcome.CLOSED, [101]),
+        (Outcome.ALREADY_CLOSED, [102]),
     ]
     assert row(table, 103).outcome == "refused by Lucca"
     assert row(table, 103).reason == "an invoice is not paid (409 Conflict)"
@@ -91,7 +92,7 @@ def test_nothing_at_all_is_a_table_without_sections() -> None:
     table = closing_table(NO_REPORT, HEAD)
     assert not table.sections
     assert table.summary == "No purchases."
-    assert table.section(Group.CLOSED).rows == ()
+    assert table.section(Outcome.CLOSED).rows == ()
 
 
 def test_the_summary_counts_in_the_order_of_the_sections() -> None:
@@ -107,8 +108,8 @@ def test_the_summary_counts_in_the_order_of_the_sections() -> None:
 
 def test_what_lucca_shows_as_closed_is_confirmed() -> None:
     table = closing_table(REPORT, HEAD, details=ALL_CLOSED)
-    assert shape(table)[Group.CLOSED] == [101]
-    assert shape(table)[Group.ALREADY_CLOSED] == [102]
+    assert shape(table)[Outcome.CLOSED] == [101]
+    assert shape(table)[Outcome.ALREADY_CLOSED] == [102]
     assert row(table, 101).state == "Closed"
     assert row(table, 101).reason == ""
 
@@ -137,7 +138,7 @@ def test_without_a_reading_back_old_states_contradict_nothing() -> None:
 
 def test_what_is_closed_by_now_although_the_closing_did_not_know_is_said() -> None:
     table = closing_table(REPORT, HEAD, details=ALL_CLOSED)
-    for number, group in ((103, Group.REFUSED), (104, Group.UNRESOLVED)):
+    for number, group in ((103, Outcome.REJECTED), (104, Outcome.UNRESOLVED)):
         assert number in shape(table)[group]
         assert row(table, number).reason.endswith("; by now Lucca shows it as Closed")
         assert row(table, number).state == "Closed"

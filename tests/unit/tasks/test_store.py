@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lucca_provider.closing import Attempt, Journal, ReplacedError
-from lucca_provider.closing.report import CLOSED
+from lucca_provider.outcomes import CLOSED
 from lucca_provider.tasks.store import TaskStateStore, open_journal, pack, read_attempt, unpack
 from tests.unit.airflow_fakes import TaskInstance
 
