@@ -31,8 +31,13 @@ PYTHONS = {
 TESTED = ("3.3", "2.11")
 """What ``make test`` runs on: between them they cover every line of code."""
 
-DOMAIN = ("closing", "limits", "reading", "checking", "reports")
-"""What knows no Airflow, as tests/unit/test_imports.py sees to, and is the same on all."""
+SAME_ON_ALL = (
+    *(f"unit/{room}" for room in ("closing", "limits", "reading", "checking", "reports", "sandbox")),
+    *(f"unit/test_{what}.py" for what in ("outcomes", "exceptions", "docstrings", "inputs*")),
+    *(f"unit/hooks/test_hook_{what}.py" for what in ("answers", "session")),
+    *(f"integration/test_{what}.py" for what in ("client", "contract", "sandbox")),
+)
+"""Tests of what neither knows Airflow nor needs a package that its lines pin differently."""
 QUICK = ("3.0", "3.1", "3.2", "3.4")
 """What ``make test-quick`` runs on."""
 
@@ -90,7 +95,8 @@ def add(name: str, line: str, python: str, tags: list[str]) -> None:
     def test(session: nox.Session) -> None:
         install(session, line)
         # What `make test` tries on the newest line is not tried again where nothing of it depends on Airflow.
-        known = [f"--ignore=tests/unit/{room}" for room in DOMAIN] if name in TESTED[1:] and not session.posargs else []
+        is_second = name in TESTED[1:] and not session.posargs
+        known = [*(f"--ignore-glob=*/tests/{path}" for path in SAME_ON_ALL), "-m", "not own_code"] if is_second else []
         # Much of a run is waiting for processes and windows, so each has two workers. Tests of a file share set-ups.
         session.run(
             *("python", "-m", "pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"),

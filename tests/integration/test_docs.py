@@ -21,6 +21,9 @@ from typing import Any
 
 import pendulum
 import pytest
+from airflow.models import Connection, Pool
+from airflow.utils.session import create_session
+from sqlalchemy import select
 
 from lucca_provider import exceptions
 from lucca_provider.checking import Check, Snapshot, read_snapshot, take_snapshot
@@ -316,12 +319,6 @@ def shell(code: str, **environ: str) -> str:
     return done.stdout
 
 
-def table_of(command: str) -> list[dict[str, str]]:
-    """Return what a command of Airflow's shows, before which it may log."""
-    table: list[dict[str, str]] = json.loads(shell(f"{command} --output json").splitlines()[-1])
-    return table
-
-
 def the_block(beginning: str) -> Block:
     (found,) = (block for block in SHELL if block.code.startswith(beginning))
     return found
@@ -350,12 +347,11 @@ def test_pip_installs_it(built: Path, tmp_path: Path) -> None:
 
 def test_a_connection_is_added_from_the_command_line(airflow_db: None) -> None:
     block = the_block("airflow connections add")
-    try:
-        shell(block.code)
-        (connection,) = table_of("airflow connections get lucca_default")
-    finally:
-        shell("airflow connections delete lucca_default")
-    assert (connection["conn_type"], connection["host"]) == ("lucca", "acme.ilucca.net")
+    shell(block.code)
+    with create_session() as session:
+        connection = session.scalars(select(Connection).where(Connection.conn_id == "lucca_default")).one()
+        session.delete(connection)
+        assert (connection.conn_type, connection.host) == ("lucca", "acme.ilucca.net")
 
 
 def test_a_pool_is_made_and_told_to_count_deferred_tasks(airflow_db: None) -> None:
@@ -363,11 +359,11 @@ def test_a_pool_is_made_and_told_to_count_deferred_tasks(airflow_db: None) -> No
     counted = []
     for block in blocks:
         shell(block.code)
-        (pool,) = table_of("airflow pools get lucca_acme")
-        assert int(pool["slots"]) == 1
-        counted.append(pool["include_deferred"])
-    shell("airflow pools delete lucca_acme")
-    assert counted == ["False", "True"]
+        pool = Pool.get_pool("lucca_acme")
+        assert pool.slots == 1
+        counted.append(pool.include_deferred)
+    Pool.delete_pool("lucca_acme")
+    assert counted == [False, True]
 
 
 def states(run: Any) -> dict[str, str | None]:

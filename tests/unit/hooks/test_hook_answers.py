@@ -771,7 +771,7 @@ def test_a_key_is_blotted_out_of_all_problem_details() -> None:
 @pytest.mark.parametrize("length", [8, 36, 200, 400])
 def test_a_key_is_blotted_out_before_anything_is_shortened(length: int) -> None:
     key = ("3f2a9c1e-7b44-4d0f-9a56-1b2c3d4e5f60" * 12)[:length]
-    for before in range(0, 320, 7):
+    for before in range(0, 320, 19):
         say = "z" * before + key + "z" * 40
         nested: Any = {"a": [{"b": say}, say], say: say}
         for errors in (nested, [nested], {"date": nested}, {"date": [nested, [nested]]}, {say: nested}, say):
