@@ -1,8 +1,8 @@
 # Everything happens inside this clone: environments in .venv, Airflow's homes in .airflow.
 # PYTHON=… names a Python to try first; PYTEST_ARGS=… is handed to pytest.
 .DEFAULT_GOAL := help
-.PHONY: help demo ui bench test coverage test-quick test-matrix simulate test-system test-system-3.4 screenshots \
-	debian-packages lint audit mutation requirements dist docs clean FORCE
+.PHONY: help demo ui bench test coverage test-quick test-matrix simulate test-system test-system-shared test-system-own \
+	test-system-3.4 screenshots debian-packages lint audit mutation requirements dist docs clean FORCE
 .DELETE_ON_ERROR:
 
 # Nothing of the user's own Python set-up may leak in.
@@ -90,8 +90,19 @@ simulate: .venv/3-3/ready ## Simulate many tasks on one tenant, from seeds, and 
 	.venv/3-3/bin/python -m pytest tests/simulation -q
 	.venv/3-3/bin/python -m tests.simulation $(SEEDS)
 
+SYSTEM_TESTS = .venv/3-3/bin/python -m pytest tests/system
 test-system: .venv/3-3/ready ## Run the system tests: whole Airflows on this machine, which close purchases
-	@exec .venv/3-3/bin/python -m pytest tests/system --numprocesses=2 --dist=loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+ifdef PYTEST_ARGS
+	@exec $(SYSTEM_TESTS) $(PYTEST_ARGS)
+else
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-system-shared test-system-own
+endif
+
+# Half of them share an Airflow, the others start one or more of their own. What each half says comes when it is done.
+test-system-shared:
+	@exec $(SYSTEM_TESTS) -m 'not own_airflow'
+test-system-own:
+	@exec $(SYSTEM_TESTS) -m own_airflow
 
 # What Airflow 3.4 does in another way than 3.3.
 test-system-3.4: .venv/nox/ready

@@ -10,11 +10,18 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
 T = TypeVar("T")
 HTTP = requests.Session()
 """For addresses of this machine, whatever proxy the user has for others."""
 HTTP.trust_env = False
+# SQLite has one writer: what came while it was locked, Airflow asks to send again.
+_AGAIN = Retry(
+    6, connect=0, read=0, status_forcelist=[503], allowed_methods=None, backoff_factor=0.5, raise_on_status=False
+)
+HTTP.mount("http://", HTTPAdapter(max_retries=_AGAIN))
 ENDED = ("success", "failed")
 
 

@@ -25,6 +25,8 @@ KEY = f"system/{PIECE}+key="
 
 DAGS = (ROOT / "dags", ROOT / "tests" / "system" / "dags")
 """The examples, and those that only tests need."""
+PARSED_SELDOM = {"AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300"}
+"""No DAG file changes while an Airflow runs. After ten minutes without being parsed one would count as gone."""
 CLERK = "clerk"
 """Who may do all to runs that a user may, and is not asked to approve."""
 ASSIGNED = "month_end_assigned"
@@ -52,14 +54,6 @@ for each in STOPS:
         signal.signal(each, stop)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook.
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker have all that share an Airflow, the other those that start their own, one after another."""
-    for item in items:
-        shares = "airflow" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("shared" if shares else "own"))
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
@@ -75,6 +69,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     environ = {
         "AIRFLOW_CONN_LUCCA_ENVIRONMENT": f"lucca://:{quote(KEY, safe='')}@127.0.0.1:{FIXED_PORT}/http",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        **PARSED_SELDOM,
     }
     docs = tmp_path_factory.mktemp("docs")
     for block in SHOWN:

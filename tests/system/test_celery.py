@@ -15,15 +15,17 @@ from local_airflow.api import wait_until
 from local_airflow.deployment import PARTS, Deployment, Part, free_ports
 from lucca_provider.closing.agenda import GROUP
 from lucca_provider.sandbox import Sandbox
-from tests.system.conftest import DAGS, KEY, PIECE
+from tests.system.conftest import DAGS, KEY, PARSED_SELDOM, PIECE
 from tests.system.search import search
 from tests.system.services import Service, missing, postgresql, redis
 from tests.system.test_airflow import assert_closed_once
 from tests.system.test_secrets import FORMS, PLACES
 
+pytestmark = pytest.mark.own_airflow
+
 IN_DOUBT = GROUP + 4
 """Closings without an outcome in a journal: those of the last write, and what was on its way at that moment."""
-SETTINGS = {
+SETTINGS = PARSED_SELDOM | {
     "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
     "AIRFLOW__CELERY__OPERATION_TIMEOUT": "30",
     # A worker takes no more than it has processes for, so three tasks need both.

@@ -7,7 +7,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from local_airflow.deployment import ROOT
+
+pytestmark = pytest.mark.own_airflow
 
 
 def test_the_demo_ends_with_a_table_of_what_was_closed_what_was_refused_and_why(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from lucca_provider.sandbox import Sandbox
 from tests.conftest import run
 from tests.integration.test_docs import PROGRAMS, as_on_airflow_2
 
+pytestmark = pytest.mark.own_airflow
+
 RELEASES = {
     "2.11.0": "2025-05-20",
     "3.0.6": "2025-08-29",

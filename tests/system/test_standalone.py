@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from local_airflow.deployment import STANDALONE, Deployment
 from lucca_provider.sandbox import Sandbox
 from tests.system.conftest import DAGS, KEY
 from tests.system.test_airflow import assert_closed_once
+
+pytestmark = pytest.mark.own_airflow
 
 
 def test_purchases_are_closed_and_the_worker_is_left_meanwhile() -> None:

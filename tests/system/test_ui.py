@@ -18,6 +18,8 @@ from local_airflow.deployment import ROOT
 from tests.system.conftest import DAGS
 from tests.system.test_airflow import answer
 
+pytestmark = pytest.mark.own_airflow
+
 TEXT = re.compile(
     r"Airflow is at +(?P<airflow>\S+)\nthe Lucca tenant at +(?P<tenant>\S+)\n"
     r"Log in to Airflow as (?P<user>\S+) with the password (?P<password>\S+)\n(?s:.*)"
