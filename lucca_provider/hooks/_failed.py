@@ -15,10 +15,13 @@ from typing import Any
 
 __all__ = ["says_failed"]
 
-_STATUS = (["status"], ["http", "status"], ["status", "code"], ["statuscode"], ["http", "status", "code"])
-"""Names of a status, in words."""
-_ERRORS = (["error"], ["errors"])
-_SUCCESSES = (["success"], ["succeeded"], ["is", "success"], ["issuccess"], ["ok"])
+_KINDS = {
+    "status": ("status", "http status", "status code", "statuscode", "http status code"),
+    "failure": ("error", "errors"),
+    "success": ("success", "succeeded", "is success", "issuccess", "ok"),
+}
+"""What whole names, in words, tell of in any answer."""
+_KIND_OF_NAME = {name: kind for kind, names in _KINDS.items() for name in names}
 _SUCCESS = re.compile(r"success|succeed|successful|ok|closed|done|issuccess")
 """A word in the name of what a failed closing denies."""
 _FAILURE = re.compile(r"error|fail|exception|fault|reject|refus|denied")
@@ -73,13 +76,13 @@ def _plain(said: object) -> str:
 def _kind_of(name: str, reads: bool) -> str:
     """Return what a member of this name tells of: a status, a failure, a success, or nothing that counts here."""
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
-    if words in _STATUS:
-        return "status"
-    if words in _ERRORS or (not reads and any(_FAILURE.match(word) for word in words)):
+    kind = _KIND_OF_NAME.get(" ".join(words), "")
+    if kind or reads:
+        return kind
+    # Of a closing's answer, a single word of a name is enough.
+    if any(_FAILURE.match(word) for word in words):
         return "failure"
-    if words in _SUCCESSES or (not reads and any(_SUCCESS.fullmatch(word) for word in words)):
-        return "success"
-    return ""
+    return "success" if any(_SUCCESS.fullmatch(word) for word in words) else ""
 
 
 def _is_error_status(said: object) -> bool:

@@ -58,8 +58,6 @@ class Pacer:
                     return self._once(perform)
                 except LuccaError as error:
                     now = self._clock.now()
-                    if isinstance(error, LuccaNotSentError):
-                        error.outage |= self._answered
                     again = isinstance(error, repeated)
                     if not again and not isinstance(error, LuccaThrottledError):
                         raise
@@ -81,8 +79,9 @@ class Pacer:
         self._window.sent()
         try:
             answer = perform()
-        except LuccaNotSentError:
+        except LuccaNotSentError as error:
             self._window.not_sent()
+            error.outage |= self._answered
             raise
         except BaseException:
             self._window.answered(self._clock.now())

@@ -117,14 +117,12 @@ class Purchases:
         self._ask_one_by_one()
 
     def _ask_one_by_one(self) -> None:
+        known = {*self.found, *self.problems}
+        others = [number for number in self.ids if number not in known]
+        # What does not count as silence.
+        clear = (None, _GONE) if self.is_tenant else (None,)
         silent = failed = 0
-        why = ""
-        for purchase_id in self.ids:
-            if purchase_id in self.found or purchase_id in self.problems:
-                continue
-            if why:
-                self.problems[purchase_id] = f"not read; {why}"
-                continue
+        for asked, purchase_id in enumerate(others, 1):
             try:
                 problem = self._ask(purchase_id)
             except _GOES_ON as error:
@@ -132,11 +130,13 @@ class Purchases:
                 failed += 1
             else:
                 failed = 0
-                silent += bool(problem) and not (self.is_tenant and problem == _GONE)
+                silent += problem not in clear
             if problem:
                 self.problems[purchase_id] = problem
             if failed >= STREAK or (silent >= STREAK and not self.found):
-                why = f"given up after {STREAK} purchases in a row. The last: {problem}"
+                why = f"not read; given up after {STREAK} purchases in a row. The last: {problem}"
+                self.problems |= dict.fromkeys(others[asked:], why)
+                return
 
     def _ask(self, purchase_id: int) -> str | None:
         """Ask for a purchase, and say why a clear answer tells nothing about it."""

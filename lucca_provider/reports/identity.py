@@ -68,17 +68,15 @@ def read_rows(content: bytes, form: str) -> frozenset[tuple[str, str]]:
     """
     text = content.decode("utf-8-sig", errors="replace")
     if form == "csv":
-        rows = [(row["Purchase"], row["Outcome"]) for row in _csv_rows(text) if row.get("Purchase")]
-        named, closed = (
-            [number for number, _ in rows],
-            [number for number, said in rows if said == Outcome.CLOSED.words],
-        )
+        lines = [row for row in _csv_rows(text) if row.get("Purchase")]
+        rows = [(row["Purchase"], row["Outcome"] == Outcome.CLOSED.words) for row in lines]
     else:
         _, *sections = re.split(_HEADINGS[form], text, flags=re.MULTILINE)
         # "Closed already" is another heading.
-        ours = [section for section in sections if section.startswith(f"{Outcome.CLOSED.heading} (")]
-        named, closed = (re.findall(_ROWS[form], "".join(part), re.MULTILINE) for part in (sections, ours))
-    return frozenset([*((number, "named") for number in named), *((number, "closed") for number in closed)])
+        heading, row_of = f"{Outcome.CLOSED.heading} (", re.compile(_ROWS[form], re.MULTILINE)
+        rows = [(number, part.startswith(heading)) for part in sections for number in row_of.findall(part)]
+    closed = {(number, "closed") for number, is_closed in rows if is_closed}
+    return frozenset({(number, "named") for number, _ in rows} | closed)
 
 
 def _read_csv(text: str) -> dict[str, str]:
