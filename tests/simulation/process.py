@@ -44,12 +44,7 @@ class InterruptedTaskError(BaseException):
 _AT_A_LINE = {"killed at a line": KilledError, "interrupted at a line": InterruptedTaskError}
 
 
-_LOGGED = {
-    "closed": Outcome.CLOSED,
-    "was": Outcome.ALREADY_CLOSED,
-    "refused": Outcome.REJECTED,
-    "unresolved": Outcome.UNRESOLVED,
-}
+_BY_WORDS = {outcome.words: outcome for outcome in Outcome}
 
 
 class Log:
@@ -59,10 +54,10 @@ class Log:
         self.unit: Unit | None = None
 
     def log(self, level: int, message: str, purchase_id: int, words: str) -> None:
-        """Take an outcome, by the first of the words that people read."""
+        """Take an outcome, by the words that people read."""
         assert self.unit is not None
-        first = words.partition(" ")[0].rstrip(":")
-        self.unit.logged.setdefault(purchase_id, []).append(_LOGGED[first])
+        outcome = _BY_WORDS[words.removesuffix(" (known from an earlier try)").partition(":")[0]]
+        self.unit.logged.setdefault(purchase_id, []).append(outcome)
 
     def info(self, *ignored: object) -> None:
         """Take anything else."""
