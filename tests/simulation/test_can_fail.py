@@ -18,7 +18,7 @@ from lucca_provider.closing.agenda import Agenda
 from lucca_provider.closing.decisions import Decisions
 from lucca_provider.closing.purchase import Purchase
 from lucca_provider.exceptions import LuccaInDoubtError
-from lucca_provider.outcomes import ALREADY_CLOSED, CLOSED, Decision, Outcome
+from lucca_provider.outcomes import CLOSED, Decision, Outcome
 from lucca_provider.reading.lists import ListReader
 from tests.simulation import clockwork
 from tests.simulation.__main__ import MINIMUM, MINIMUM_FAULTS, find_missing, run_seeds
@@ -58,7 +58,7 @@ def settling(patch: pytest.MonkeyPatch) -> None:
 
 def intent(patch: pytest.MonkeyPatch) -> None:
     """Write nothing before a closing goes out."""
-    patch.setattr(ClosingRun, "_intend", lambda self, step: True)
+    patch.setattr(Agenda, "group", lambda self: [])
 
 
 def asking(patch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def thrift(patch: pytest.MonkeyPatch) -> None:
 
 def words(patch: pytest.MonkeyPatch) -> None:
     """Forget over a wait who closed what."""
-    patch.setattr(records_module, "_KEPT", {"c": ALREADY_CLOSED, "a": ALREADY_CLOSED})
+    patch.setitem(records_module._KEPT, "c", Outcome.ALREADY_CLOSED)
 
 
 DYING: list[tuple[TakeOut, str]] = [
