@@ -354,7 +354,7 @@ def test_a_person_approves_the_month_end_and_gets_a_report_of_it(
     page.set_viewport_size(TALL)
     page.goto(f"{airflow.url}/dags/{run.dag_id}/runs/{run.run_id}/tasks/approve/required_actions")
     expect(page.get_by_role("button", name="Approve")).to_be_enabled()
-    expect(page.get_by_text("Close 4 purchases in Lucca?").first).to_be_visible()
+    expect(page.get_by_text("Close the ready purchases (4)?").first).to_be_visible()
     tables = page.get_by_role("table").filter(has_text="Supplier")
     ready, not_ready, left_out = tables.all()
     assert [row[0] for row in cells(ready)] == [str(number) for number in closable]
