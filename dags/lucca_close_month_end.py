@@ -56,7 +56,7 @@ with DAG(
     if ApprovalOperator:
         approve = ApprovalOperator(
             task_id="approve",
-            subject="Close {{ ti.xcom_pull(task_ids='check', key='closable') | length }} purchases in Lucca?",
+            subject="Close the ready purchases ({{ ti.xcom_pull(task_ids='check', key='closable') | length }})?",
             body="{{ ti.xcom_pull(task_ids='check', key='approval') }}",
             retries=0,
             **{name: value for name, value in ASKED.items() if value},

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from local_airflow.deployment import ROOT, STOPS, Deployment
+from lucca_provider.reading.counts import say_count
 from lucca_provider.sandbox import Sandbox
 
 FOLDER = ROOT / ".airflow"
@@ -70,7 +71,7 @@ def close(airflow: Deployment, lucca: Sandbox) -> dict[str, Any]:
 
     def show_progress(end: str = "\r") -> None:
         if sys.stdout.isatty() or end == "\n":
-            print(f"  {len(lucca.closings)} purchases closed", end=end, flush=True)
+            print(f"  {say_count(len(lucca.closings))} closed", end=end, flush=True)
 
     # It fails, since Lucca refuses purchases.
     airflow.run("dags", "test", DAG_ID, may_fail=True, meanwhile=show_progress)

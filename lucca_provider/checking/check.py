@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 from lucca_provider.checking.changes import find_changes
 from lucca_provider.checking.readiness import Finding, Rules, find_readiness, limit_reasons, needs_documents
 from lucca_provider.checking.snapshot import SeenPurchase, see_purchase
+from lucca_provider.reading.counts import say_count
 from lucca_provider.reading.lists import DOCUMENTS, ListReader
 from lucca_provider.reading.purchases import Purchases, Source, read_page
 
@@ -222,7 +223,7 @@ class _Judge:
             changes = []
         if not changes:
             return finding
-        return Finding("blocked", [*limit_reasons(changes, "changes"), *finding.reasons])
+        return Finding("blocked", [*limit_reasons(changes, "change"), *finding.reasons])
 
 
 def _build_check(findings: Mapping[int, Finding], excluded: Collection[int]) -> Check:
@@ -264,7 +265,7 @@ class _Documents:
             self.problem = f"its documents could not be read: {reader.problem}"
         self.has_all = self.problem is None
         if self._unlinked:
-            log.info("%s documents belong to no purchase and are ignored.", self._unlinked)
+            log.info("Ignoring %s without a purchase.", say_count(self._unlinked, "document"))
 
     def _take_page(self, documents: Sequence[Mapping[str, Any]]) -> None:
         for document in documents:

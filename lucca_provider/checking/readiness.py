@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from lucca_provider.reading.amounts import read_amount
+from lucca_provider.reading.counts import say_count
 from lucca_provider.reading.states import CLOSED_STATE, OPEN_STATES
 
 __all__ = ["Finding", "Rules", "find_readiness"]
@@ -105,9 +106,9 @@ def _judge_documents(
 ) -> Finding:
     problems = [problem for document in documents if (problem := _find_problem(document, rules))]
     if any(problem.clear for problem in problems):
-        return Finding("blocked", limit_reasons([problem.text for problem in problems], "documents"))
+        return Finding("blocked", limit_reasons([problem.text for problem in problems], "document"))
     if problems:
-        return Finding("unknown", limit_reasons([problem.text for problem in problems], "documents"))
+        return Finding("unknown", limit_reasons([problem.text for problem in problems], "document"))
     gap = _find_gap(purchase, documents, rules, since)
     return Finding("unknown", [gap]) if gap else Finding("closable")
 
@@ -246,11 +247,11 @@ def limit_reasons(reasons: Sequence[str], what: str) -> Sequence[str]:
     Name the first ten reasons only.
 
     :param reasons: sentences
-    :param what: what each is about, in the plural
+    :param what: what each is about, in the singular
     """
     if len(reasons) <= MAX_REASONS:
         return reasons
-    return [*reasons[:MAX_REASONS], f"and {len(reasons) - MAX_REASONS} more {what}"]
+    return [*reasons[:MAX_REASONS], f"and {say_count(len(reasons) - MAX_REASONS, f'more {what}')}"]
 
 
 def _text(item: Mapping[str, Any], key: str) -> str | None:

@@ -6,6 +6,7 @@ import logging
 from datetime import datetime, timezone
 
 from lucca_provider.limits import Window
+from lucca_provider.reading.counts import say_count
 
 __all__ = ["Progress", "clock_time"]
 
@@ -55,7 +56,7 @@ class Progress:
         if now - self._said_at < QUIET * self._window.seconds or done == asked:
             return
         self._said_at = now
-        log.info("%s of %s purchases done%s.", done, asked, self._rest(asked - done))
+        log.info("%s of %s done%s.", done, say_count(asked), self._rest(asked - done))
 
     def say_wait(self, now: float, until: float, done: int, asked: int) -> None:
         """
@@ -73,7 +74,8 @@ class Progress:
             return
         self._said_at = self._waited_at = now
         rest = self._rest(asked - done)
-        log.info("%s of %s purchases done. Rate limit reached; resuming at %s%s.", done, asked, clock_time(until), rest)
+        when = clock_time(until)
+        log.info("%s of %s done. Rate limit reached; resuming at %s%s.", done, say_count(asked), when, rest)
 
     def _rest(self, left: int) -> str:
         minutes = left / self._window.limit * self._window.seconds / 60

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from lucca_provider.outcomes import Decision, Outcome, Report, read_report
+from lucca_provider.reading.counts import say_count
 
 __all__ = ["NOT_ANSWERED", "NOT_REACHED", "NOT_READ", "say_problems"]
 
@@ -39,7 +40,7 @@ def say_problems(report: Report, in_doubt: Collection[int]) -> tuple[str, list[s
             state = f"{_say_unresolved(reasons, len(in_doubt))} {_RETRY}"
         else:
             state = f"{_was(number)} {outcome.words}. {_FIX}"
-        summary.append(f"{number} of {_purchases(len(decisions))} {state}")
+        summary.append(f"{number} of {say_count(len(decisions))} {state}")
     same: dict[str, list[str]] = {}
     for purchase_id, decision in problems.items():
         same.setdefault(_say_briefly(decision, summary), []).append(str(purchase_id))
@@ -74,10 +75,6 @@ def _say_briefly(decision: Decision, summary: Sequence[str]) -> str:
     words, cause = str(decision), _cause(decision.detail or "")
     is_said = decision.outcome is Outcome.UNRESOLVED and any(cause in said for said in summary)
     return words.removesuffix(cause).rstrip(": ") if is_said else words
-
-
-def _purchases(number: int) -> str:
-    return f"{number} purchase" if number == 1 else f"{number} purchases"
 
 
 def _was(number: int) -> str:

@@ -21,7 +21,7 @@ from lucca_provider.exceptions import (
 )
 from lucca_provider.hooks._body import Body
 from lucca_provider.hooks._session import CORRELATION_ID, read_retry_after
-from lucca_provider.hooks._tenant import connection_name, field_label
+from lucca_provider.hooks._tenant import RIGHTS_GUIDE, TESTING_GUIDE, connection_name, field_label
 from lucca_provider.hooks._words import Show, cut
 
 __all__ = ["Asked", "find_problem"]
@@ -61,12 +61,15 @@ class Asked:
 _KNOWN: dict[int, tuple[type[LuccaError], str]] = {
     401: (
         LuccaAccessError,
-        f"Lucca refused the API key. Correct {field_label('password')} in {{connection}}.",
+        f"Lucca refused the API key. Correct {field_label('password')} in {{connection}} {TESTING_GUIDE}.",
     ),
-    403: (LuccaForbiddenError, "The API key's role lacks the right to do this. Grant it in Lucca."),
+    403: (LuccaForbiddenError, f"The API key's role lacks the right to do this. Grant it in Lucca {RIGHTS_GUIDE}."),
     404: (LuccaNotFoundError, "{about} does not exist, or the API key may not see it."),
     # Whatever sent it, Lucca does not: a proxy wants to know who the worker is.
-    407: (LuccaAccessError, "A proxy wants credentials. Put them into the worker's proxy settings (HTTPS_PROXY)."),
+    407: (
+        LuccaAccessError,
+        f"A proxy wants credentials. Put them into the worker's proxy settings, HTTPS_PROXY {TESTING_GUIDE}.",
+    ),
     429: (LuccaThrottledError, "The tenant's rate limit is used up. The request was not processed."),
 }
 """What a status means, and what to do about it."""
@@ -113,7 +116,8 @@ def _verdict(status: int, body: Body, asked: Asked, redirect: str) -> tuple[type
     if 200 <= status < 300:
         return _judge_success(status, body, asked)
     if 300 <= status < 400:
-        return LuccaAccessError, f"Lucca redirected the request. {redirect} Redirects are never followed."
+        advice = f"{redirect} Redirects are never followed {TESTING_GUIDE}."
+        return LuccaAccessError, f"Lucca redirected the request. {advice}"
     if 400 <= status < 500 and status != 408:
         return LuccaRefusedError, ""
     return LuccaInDoubtError, f"Lucca gave no clear answer. {asked.doubt}"

@@ -13,7 +13,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from lucca_provider.exceptions import LuccaAccessError, LuccaError, LuccaInDoubtError, LuccaNotSentError
 from lucca_provider.hooks._answers import Asked
-from lucca_provider.hooks._tenant import connection_name, field_label
+from lucca_provider.hooks._tenant import TESTING_GUIDE, connection_name, field_label
 from lucca_provider.hooks._words import Show
 
 __all__ = ["explain_failure"]
@@ -44,20 +44,23 @@ def explain_failure(failure: Exception, asked: Asked, show: Show, *, began: bool
 
 def _judge(failure: Exception, asked: Asked, *, began: bool) -> tuple[type[LuccaError], str]:
     """Return what certainly happened, and what to do about it."""
-    tenant = f"{field_label('host')} of {connection_name(asked.conn_id)}"
     if began:
         return LuccaInDoubtError, f"Lucca gave no answer. {asked.doubt}"
+    kind: type[LuccaError] = LuccaNotSentError
+    advice = f"Check {field_label('host')} of {connection_name(asked.conn_id)}"
     if _is_untrusted(failure):
-        advice = f"Check {tenant} and the worker's CA certificates. Nothing was sent."
-        return LuccaAccessError, f"The server's certificate is not trusted. {advice}"
-    if _cannot_be_made(failure):
-        advice = f"Check {tenant} and the worker's proxy and CA settings. Nothing was sent."
-        return LuccaAccessError, f"The request cannot be made. {advice}"
-    if _speaks_http(failure):
-        advice = f"For a test server, set {field_label('schema')} to http in {connection_name(asked.conn_id)}."
-        return LuccaNotSentError, f"The server speaks http, not https. {advice} Nothing was sent."
-    what = "The host name was not found" if _is_unknown_host(failure) else "No connection to Lucca"
-    return LuccaNotSentError, f"{what}. Check {tenant}, and the network. Nothing was sent."
+        kind, what = LuccaAccessError, "The server's certificate is not trusted"
+        advice += " and the worker's CA certificates"
+    elif _cannot_be_made(failure):
+        kind, what = LuccaAccessError, "The request cannot be made"
+        advice += " and the worker's proxy and CA settings"
+    elif _speaks_http(failure):
+        what = "The server speaks http, not https"
+        advice = f"For a test server, set {field_label('schema')} to http in {connection_name(asked.conn_id)}"
+    else:
+        what = "The host name was not found" if _is_unknown_host(failure) else "No connection to Lucca"
+        advice += ", and the network"
+    return kind, f"{what}. {advice}. Nothing was sent {TESTING_GUIDE}."
 
 
 def _is_outage(kind: type[LuccaError], failure: Exception, asked: Asked) -> bool:

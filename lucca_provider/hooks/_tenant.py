@@ -17,7 +17,16 @@ from lucca_provider.exceptions import LuccaConfigurationError
 from lucca_provider.get_provider_info import CONNECTION_FIELDS, FIELD_BEHAVIOUR
 from lucca_provider.inputs.members import RepeatedNameError, unique_members
 
-__all__ = ["DEFAULT_PORTS", "Tenant", "connection_name", "field_label", "is_loopback"]
+__all__ = [
+    "DEFAULT_PORTS",
+    "FIELDS_GUIDE",
+    "RIGHTS_GUIDE",
+    "TESTING_GUIDE",
+    "Tenant",
+    "connection_name",
+    "field_label",
+    "is_loopback",
+]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +38,12 @@ DEFAULT_TIMEOUT = 10.0
 """Seconds; longer than the 5 after which Lucca itself gives up, so that its own answer is heard."""
 MAX_SHOWN = 100
 """Characters of a wrong value in a message."""
+
+FIELDS_GUIDE = '(guide "Connection", Field by field)'
+"""Where the docs explain an error about a field."""
+TESTING_GUIDE = '(guide "Connection", Testing the connection)'
+"""Where they explain what else may be wrong with a connection."""
+RIGHTS_GUIDE = '(guide "Connection", The rights of the API key)'
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 """Scheme to the port that an address without one means."""
@@ -148,7 +163,8 @@ def field_label(name: str) -> str:
 
 
 def _error(conn_id: str | None, field_name: str, problem: str) -> LuccaConfigurationError:
-    return LuccaConfigurationError(f"Connection {conn_id!r}: {field_label(field_name)} {problem}.")
+    what = f"Connection {conn_id!r}: {field_label(field_name)} {problem}"
+    return LuccaConfigurationError(f"{what}. Nothing was sent {FIELDS_GUIDE}.")
 
 
 class _Reader:

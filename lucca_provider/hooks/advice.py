@@ -9,7 +9,7 @@ from lucca_provider.exceptions import (
     LuccaRefusedError,
     LuccaUnclearError,
 )
-from lucca_provider.hooks._tenant import field_label
+from lucca_provider.hooks._tenant import RIGHTS_GUIDE, TESTING_GUIDE, field_label
 
 __all__ = ["advise"]
 
@@ -23,13 +23,13 @@ def advise(error: LuccaError) -> str:
     if (isinstance(error, LuccaRefusedError) and error.web_page) or isinstance(error, LuccaNotFoundError):
         return (
             f"Lucca Invoices does not answer there ({error.status}). Check that {field_label('host')} is your tenant, "
-            "such as acme.ilucca.net, and that it has the Invoices module."
+            f"such as acme.ilucca.net, and that it has the Invoices module {TESTING_GUIDE}."
         )
     if isinstance(error, LuccaForbiddenError):
         return (
             "The API key is valid, but its role has no right on Lucca Invoices (403). Give the role the rights to view "
-            "purchases and to manage invoices and payments of approved purchases."
+            f"purchases and to manage invoices and payments of approved purchases {RIGHTS_GUIDE}."
         )
     if isinstance(error, LuccaUnclearError):
-        return f"Lucca Invoices does not answer there. Check {field_label('host')}. {error}"
+        return f"Lucca Invoices does not answer there. Check {field_label('host')} {TESTING_GUIDE}. {error}"
     return str(error)

@@ -15,6 +15,10 @@ from lucca_provider.inputs.members import RepeatedNameError, unique_members
 __all__ = ["read_list", "read_value"]
 
 
+_ONE_NUMBER = re.compile(r"[1-9][0-9]?(,[0-9]{3})+|[1-9][0-9]{2}(,[0-9]{3})*,0[0-9]{2}(,[0-9]{3})*")
+"""A number with separators of its thousands, such as ``1,234``. What may be ids of three digits each is none."""
+
+
 class _AmbiguousError(Exception):
     """The text leaves a comma out, so that Python would drop a value."""
 
@@ -26,7 +30,7 @@ def read_list(text: str, name: str) -> object:
     :param text: what a template rendered
     :param name: what the argument is called in the error
     :return: a list of texts, or what JSON or Python make of it
-    :raises InvalidInputError: if it is none of these, or empty
+    :raises InvalidInputError: if it is none of these, empty, or one number with separators of its thousands
     """
     stripped = text.strip()
     if stripped in ("None", "null"):
@@ -42,6 +46,11 @@ def read_list(text: str, name: str) -> object:
             f"{name} is the text {shown(stripped)}, which Airflow renders for what mapped tasks returned. Pass the "
             f"task's output itself, {name}=find.output, or write "
             "'{{ ti.xcom_pull(task_ids=\"find\") | sum(start=[]) }}' if each of them returns a list."
+        )
+    if _ONE_NUMBER.fullmatch(stripped):
+        raise InvalidInputError(
+            f"{name}: the text {shown(stripped)} may be one number with thousands separators. Write one id without "
+            "commas, and several as a list or with a space after each comma."
         )
     if stripped[0] not in "[({":
         return [part.strip() for part in stripped.split(",")]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lucca_provider.inputs import InvalidInputError, parse_states
+from lucca_provider.reading.counts import say_count
 from lucca_provider.reading.states import KNOWN_STATES
 
 __all__ = ["Selection", "SelectionError", "read_selection", "select"]
@@ -106,10 +107,11 @@ def select(selection: Selection, purchases: Iterable[Mapping[str, Any]]) -> list
     size = len(json.dumps(result).encode())
     if size > selection.max_bytes:
         raise SelectionError(
-            f"{len(result)} purchases make {size} bytes of JSON, more than max_bytes={selection.max_bytes}. Choose "
-            "fewer with filters or predicate, name fewer fields, or raise max_bytes if your XCom holds as much."
+            f"The result ({say_count(len(result))}) takes {size} bytes of JSON, more than "
+            f"max_bytes={selection.max_bytes}. Choose fewer with filters or predicate, name fewer fields, or raise "
+            "max_bytes if your XCom holds as much."
         )
-    log.info("%s of %s purchases are returned.", len(result), survey.read)
+    log.info("Returning %s of %s.", len(result), say_count(survey.read))
     return result
 
 
@@ -183,9 +185,8 @@ class _Survey:
         """
         unknown = sorted(wanted - self.states - KNOWN_STATES)
         if self.states and unknown:
-            are_not = "is not a state" if len(unknown) == 1 else "are not states"
             raise SelectionError(
-                f"states: {', '.join(map(repr, unknown))} {are_not} of Lucca's, and no purchase has it. Correct "
+                f"states: no purchase is {' or '.join(map(repr, unknown))}, and Lucca documents no such state. Correct "
                 f"the name; Lucca has {', '.join(sorted(KNOWN_STATES))}."
             )
         if self.read and self.missing:
@@ -195,9 +196,9 @@ class _Survey:
             )
         if self.stateless and not self.states:
             raise SelectionError(
-                f"Lucca's list has no state for any of its {self.read} purchases, so none can be chosen by state. Take "
-                "the ids from elsewhere; CheckPurchasesOperator and ClosePurchaseOperator read each purchase itself."
+                f"No purchase in Lucca's list has a state ({say_count(self.read)}), so none can be chosen by state. "
+                "Take the ids from elsewhere; CheckPurchasesOperator and ClosePurchaseOperator read each itself."
             )
         if self.stateless:
-            shown = ", ".join(map(str, self.stateless))
-            log.warning("%s purchases have no state in Lucca's list and are left out: %s", len(self.stateless), shown)
+            how_many, shown = say_count(len(self.stateless)), ", ".join(map(str, self.stateless))
+            log.warning("Leaving out %s without a state in Lucca's list: %s", how_many, shown)

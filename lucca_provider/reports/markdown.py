@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from lucca_provider.reading.counts import say_count
 from lucca_provider.reports.facts import list_facts
 from lucca_provider.reports.tables import Group, Row, Section, Table
-from lucca_provider.reports.text import REASON_LENGTH, one_line, say_amount, say_count
+from lucca_provider.reports.text import REASON_LENGTH, one_line, say_amount
 
 __all__ = ["MAX_BODY_BYTES", "MIN_BODY_BYTES", "approval_body", "to_markdown"]
 

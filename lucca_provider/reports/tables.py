@@ -10,7 +10,8 @@ from decimal import Decimal
 from enum import Enum
 
 from lucca_provider.outcomes import Outcome
-from lucca_provider.reports.text import MAX_CURRENCIES, say_amounts, say_count
+from lucca_provider.reading.counts import say_count
+from lucca_provider.reports.text import MAX_CURRENCIES, say_amounts
 
 __all__ = ["ORDER", "Details", "Group", "Head", "Row", "Section", "Table"]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 from lucca_provider.reading.amounts import write_amount
+from lucca_provider.reading.counts import say_count
 
 __all__ = [
     "MAX_CURRENCIES",
@@ -85,19 +86,10 @@ def say_amounts(amounts: Mapping[str | None, Decimal], unknown: int, *, most: in
     """
     said = [say_amount(amount, currency) for currency, amount in amounts.items()]
     if most is not None and len(said) > most:
-        said[most:] = [f"amounts in {len(said) - most} more currencies"]
+        said[most:] = [f"amounts in {say_count(len(said) - most, 'more currency', 'more currencies')}"]
     if unknown:
         said.append(f"{unknown} of unknown amount")
     return _listed(said) or "nothing"
-
-
-def say_count(count: int) -> str:
-    """
-    Say how many purchases.
-
-    :param count: how many
-    """
-    return f"{count} purchase{'' if count == 1 else 's'}"
 
 
 def _listed(parts: Iterable[str]) -> str:

@@ -76,7 +76,7 @@ def _until_signal() -> Iterator[threading.Event]:
 def _welcome(lucca: Sandbox) -> str:
     exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in lucca.environ.items())
     return (
-        f"A Lucca tenant with {len(lucca.purchase_ids)} purchases, {len(lucca.closable_ids)} of them closable:\n"
+        f"A Lucca tenant (purchases: {len(lucca.purchase_ids)}, closable: {len(lucca.closable_ids)}):\n"
         f"  Address   {lucca.url}\n"
         f"  API key   {lucca.api_key}\n"
         f"  Closable  {_ids(lucca.closable_ids)}\n"

@@ -20,6 +20,7 @@ from lucca_provider.compat import (
 )
 from lucca_provider.exceptions import LuccaError, LuccaForbiddenError, LuccaThrottledError, LuccaUnresolvedError
 from lucca_provider.links.lucca import lucca_links
+from lucca_provider.reading.counts import say_count
 from lucca_provider.tasks.checking import Arguments, read_arguments, say_open
 from lucca_provider.tasks.common import connect, push_link, say_counts, say_listed
 
@@ -194,7 +195,7 @@ class PurchasesClosableSensor(BaseSensorOperator):
         return self._check(arguments, hook)
 
     def _check(self, arguments: Arguments, hook: LuccaHook) -> PokeReturnValue:
-        self.log.info("Checking %s purchases at %s.", len(arguments.purchase_ids), hook.base_url)
+        self.log.info("Checking %s at %s.", say_count(len(arguments.purchase_ids)), hook.base_url)
         watched = _Watched(hook)
         try:
             check = arguments.check(watched)

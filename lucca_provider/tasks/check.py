@@ -11,6 +11,7 @@ from lucca_provider.checking import Check, Conditions, unread_check
 from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.inputs import InvalidInputError
+from lucca_provider.reading.counts import say_count
 from lucca_provider.tasks.approving import push_findings, read_approval_arguments
 from lucca_provider.tasks.arguments import read_purchase_ids
 from lucca_provider.tasks.checking import read_arguments, say_open
@@ -49,7 +50,7 @@ def check(task: CheckPurchasesOperator, context: Context) -> Check:
     if all(number in conditions.excluded for number in purchase_ids):
         push_result(task, context, unread_check(purchase_ids, conditions, ""))
         raise AirflowSkipException("There are no purchases to check" + (": all are excluded." if purchase_ids else "."))
-    task.log.info("Checking %s purchases at %s.", len(purchase_ids), hook.base_url)
+    task.log.info("Checking %s at %s.", say_count(len(purchase_ids)), hook.base_url)
     try:
         examined = arguments.examine(hook, conditions)
     except LuccaError as error:
@@ -88,7 +89,7 @@ def _pass_on(task: CheckPurchasesOperator, context: Context, check: Check) -> Ch
     if task.on_blocked == "fail" and lines:
         push_result(task, context, check)
         message = (
-            f"{len(lines)} of {count_all(check)} purchases cannot be closed now; none is passed on. Fix the cause in "
+            f"{len(lines)} of {say_count(count_all(check))} cannot be closed now; none is passed on. Fix the cause in "
             "Lucca and clear this task, or pass the others on with on_blocked='warn' (guide \"Validating\", 2)."
         )
         error = AirflowFailException if check["blocked"] else LuccaUnresolvedError

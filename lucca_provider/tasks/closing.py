@@ -17,6 +17,7 @@ from lucca_provider.compat import (
 )
 from lucca_provider.limits import Window
 from lucca_provider.outcomes import Outcome
+from lucca_provider.reading.counts import say_count
 from lucca_provider.reading.lists import PURCHASES, page_params
 from lucca_provider.tasks.arguments import read_closing_arguments
 from lucca_provider.tasks.common import push_result, push_value
@@ -105,10 +106,9 @@ def say_start(purchase_ids: Sequence[int], tenant: Tenant) -> str:
     """
     windows = (len(purchase_ids) - 1) // tenant.requests_per_minute
     minutes = windows * tenant.window_seconds / 60
-    how_long = f", which takes about {minutes:.0f} minutes" if minutes >= 1 else ""
-    limit = f"{tenant.requests_per_minute} requests in {tenant.window_seconds:g} seconds"
-    noun = "purchase" if len(purchase_ids) == 1 else "purchases"
-    return f"Closing {len(purchase_ids)} {noun} at {tenant.base_url}, at most {limit}{how_long}."
+    how_long = f", which takes about {say_count(round(minutes), 'minute')}" if minutes >= 1 else ""
+    limit = f"{say_count(tenant.requests_per_minute, 'request')} in {tenant.window_seconds:g} s"
+    return f"Closing {say_count(len(purchase_ids))} at {tenant.base_url}, at most {limit}{how_long}."
 
 
 def perform(client: InvoicesClient, arguments: Arguments, step: Step) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -59,10 +60,8 @@ def connect(lucca_conn_id: str) -> LuccaHook:
     from lucca_provider.hooks.lucca import LuccaHook
 
     hook = LuccaHook(lucca_conn_id)
-    try:
+    with without_retry(LuccaConfigurationError):
         hook.get_conn()
-    except LuccaConfigurationError as error:
-        raise AirflowFailException(f'{error} Nothing was sent (guide "Connection", Field by field).') from None
     return hook
 
 
@@ -160,4 +159,17 @@ def say_listed(message: str, lines: Sequence[str], *, most: int | None = NAMED_I
     shown = list(lines[:most])
     if len(lines) > len(shown):
         shown.append(f"and {len(lines) - len(shown)} more; the task's return value in XCom has them all")
-    return "\n- ".join([message, *shown])
+    return _name_guides_once("\n- ".join([message, *shown]))
+
+
+def _name_guides_once(text: str) -> str:
+    """Leave out each page of the docs that stands further up: several lines may have errors of one kind."""
+    named: set[str] = set()
+
+    def name(guide: re.Match[str]) -> str:
+        if guide[0] in named:
+            return ""
+        named.add(guide[0])
+        return guide[0]
+
+    return re.sub(r' \(guide "[^)]*\)', name, text)

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
+from lucca_provider.reading.counts import say_count
 from lucca_provider.reading.purchases import read_back
 from lucca_provider.reports import Table, to_markdown
 from lucca_provider.reports.markdown import MAX_BODY_BYTES
@@ -44,7 +45,7 @@ def report(task: ReportClosingsOperator, context: Context) -> Result:
         account.assert_tenant(hook.base_url)
     push_link(context, hook)
     head = replace(build_head(context, hook), read_back_at=datetime.now(timezone.utc))
-    task.log.info("Reading back %s purchases at %s.", len(account.purchase_ids), hook.base_url)
+    task.log.info("Reading back %s at %s.", say_count(len(account.purchase_ids)), hook.base_url)
     read = read_back(account.purchase_ids, hook, closed=account.closed)
     table = account.table(head, read)
     task.log.info("Read back: %s", table.summary)
@@ -71,8 +72,8 @@ def _raise_problems(table: Table, files: Files, error: LuccaError | None) -> Non
     """Raise what is worst of all that went wrong, and name the rest."""
     unconfirmed = say_unconfirmed(table)
     if unconfirmed:
-        were = "purchase was" if len(unconfirmed) == 1 else "purchases were"
-        message = f"{len(unconfirmed)} {were} reported as closed, but Lucca does not confirm it. A retry reads again."
+        were = f"{say_count(len(unconfirmed))} {'was' if len(unconfirmed) == 1 else 'were'}"
+        message = f"{were} reported as closed, but Lucca does not confirm it. A retry reads again."
         if files.problems:
             message = f"{message} Not all files could be written either: correct that first, or no retry succeeds."
         raise LuccaUnresolvedError(

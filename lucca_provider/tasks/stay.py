@@ -11,6 +11,7 @@ from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaUnresolvedError
 from lucca_provider.limits import Window
 from lucca_provider.outcomes import Report
+from lucca_provider.reading.counts import say_count
 from lucca_provider.tasks.announcing import announce
 from lucca_provider.tasks.closing import (
     KILLED,
@@ -169,8 +170,8 @@ class Stay:
         # It brings Airflow's triggers along, which only a wait outside the worker needs.
         from lucca_provider.triggers.lucca import LuccaWaitTrigger
 
-        done = f"{len(run.decisions)} of {len(run.purchase_ids)}"
-        self._task.log.info("%s purchases done. Deferred; resuming at %s.", done, clock_time(moment))
+        done = f"{len(run.decisions)} of {say_count(len(run.purchase_ids))}"
+        self._task.log.info("%s done. Deferred; resuming at %s.", done, clock_time(moment))
         self._task.defer(trigger=LuccaWaitTrigger(moment, packed), method_name="execute_complete")
 
     def _push_report(self, run: ClosingRun, report: Report) -> None:

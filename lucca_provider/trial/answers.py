@@ -13,6 +13,7 @@ from lucca_provider.exceptions import (
     LuccaNotSentError,
     LuccaUnclearError,
 )
+from lucca_provider.reading.counts import say_count
 from lucca_provider.reading.states import KNOWN_STATES
 
 __all__ = ["Answer", "Head", "Source", "state_of"]
@@ -117,7 +118,7 @@ class Answer:
             return f"not asked: {self.not_asked}"
         if self.head is None:
             return _say_silence(self.error)
-        size = "" if self.head.size is None else f" of {self.head.size} bytes"
+        size = "" if self.head.size is None else f" of {say_count(self.head.size, 'byte')}"
         parts = [str(self.head.status), f"{self.head.kind}{size}"]
         return ", ".join(parts if self.error is None else parts + _judge(self.error))
 

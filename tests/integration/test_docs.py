@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import inspect
 import itertools
@@ -510,6 +511,22 @@ def test_a_link_leads_somewhere(file: Path, target: str) -> None:
     assert there.exists()
     assert there.is_relative_to(ROOT)
     assert not anchor or anchor in anchors(there)
+
+
+def guides() -> Iterator[tuple[str, str]]:
+    """Yield what errors name of the docs: a guide by its name on the site, and a heading or its number, if any."""
+    for file in (ROOT / "lucca_provider").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield from re.findall(r'\(guide "([^"]+)"(?:, ([^)]+))?\)', node.value)
+
+
+@pytest.mark.parametrize(("guide", "heading"), sorted(set(guides())))
+def test_a_guide_that_an_error_names_is_there(guide: str, heading: str) -> None:
+    nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    (file,) = re.findall(rf"- {guide}: (\S+\.md)$", nav, re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", prose(page(f"docs/{file}")).replace("`", ""), re.MULTILINE)
+    assert [one for one in headings if one == heading or one.startswith(f"{heading}. ") or not heading]
 
 
 def test_every_picture_is_shown() -> None:

@@ -432,7 +432,7 @@ class TestMonthEnd:
         assert sorted(file.suffix for file in reports.iterdir() if file != shown) == [".csv", ".html", ".md"]
         subject, body = person.read
         assert str(shown) in body.replace("\\", "")
-        assert "4 purchases" in subject
+        assert "(4)" in subject
         for part in ("Approve closes 4 purchases", "2026-03-31", "`exclude`", "| 1 |", "| 4 |", "| 6 |"):
             assert part in body
 

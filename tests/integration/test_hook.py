@@ -39,6 +39,7 @@ from lucca_provider.exceptions import (
     LuccaUnclearError,
 )
 from lucca_provider.get_provider_info import FIELD_BEHAVIOUR
+from lucca_provider.hooks._tenant import FIELDS_GUIDE, RIGHTS_GUIDE, TESTING_GUIDE
 from lucca_provider.hooks.client import POOL_SIZE
 from lucca_provider.hooks.lucca import LuccaHook
 from lucca_provider.inputs import InvalidInputError
@@ -1064,12 +1065,12 @@ def test_a_list_that_is_none_is_named(call: Callable[[LuccaHook], object], what:
         (
             403,
             "The API key is valid, but its role has no right on Lucca Invoices (403). Give the role the rights to view "
-            "purchases and to manage invoices and payments of approved purchases.",
+            f"purchases and to manage invoices and payments of approved purchases {RIGHTS_GUIDE}.",
         ),
         (
             404,
             "Lucca Invoices does not answer there (404). Check that Tenant (host) is your tenant, such as "
-            "acme.ilucca.net, and that it has the Invoices module.",
+            f"acme.ilucca.net, and that it has the Invoices module {TESTING_GUIDE}.",
         ),
     ],
 )
@@ -1084,7 +1085,8 @@ def test_what_a_test_of_the_connection_found_is_said_with_what_to_do(
 def test_a_wrong_connection_is_what_its_test_says(connect: Connect) -> None:
     works, message = connect("").test_connection()
     assert not works
-    assert message == "Tenant (host) is empty; give the tenant, such as acme.ilucca.net."
+    what = "Tenant (host) is empty; give the tenant, such as acme.ilucca.net."
+    assert message == f"{what} Nothing was sent {FIELDS_GUIDE}."
 
 
 def test_the_form_of_older_airflows_has_the_same_behaviour() -> None:

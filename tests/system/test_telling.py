@@ -93,7 +93,7 @@ def test_finance_gets_the_report_of_a_closing_that_failed(airflow: Deployment, s
     run = airflow.api.trigger("close_and_mail")
     assert run.wait() == "failed"
     mail = wait_for_mail(mailbox, "finance@acme.example")
-    assert mail["Subject"] == "Closing in Lucca: 2 refused, 1 closed"
+    assert mail["Subject"] == "Closing in Lucca: 2 rejected, 1 closed"
     (attached,) = mail.iter_attachments()
     for page in (text_of(mail), attached.get_content().decode()):
         for number in (102, 103):

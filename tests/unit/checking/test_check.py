@@ -225,7 +225,7 @@ def test_a_document_blocks_the_purchase_that_it_names(reference):
 def test_a_document_that_belongs_to_no_purchase_blocks_none(caplog):
     with caplog.at_level(logging.INFO):
         assert check(Lucca([purchase(7)], [document(None, "ToPay", 3)]), [7])["closable"] == [7]
-    assert "1 documents belong to no purchase" in caplog.text
+    assert "1 document without a purchase" in caplog.text
 
 
 @pytest.mark.parametrize("payment", ["ToPay", "Paid"])

@@ -48,6 +48,7 @@ from lucca_provider.exceptions import (
 from lucca_provider.hooks._answers import Asked, find_problem
 from lucca_provider.hooks._body import Body, read_body
 from lucca_provider.hooks._failures import MAX_CAUSES, _causes, explain_failure
+from lucca_provider.hooks._tenant import RIGHTS_GUIDE, TESTING_GUIDE
 from lucca_provider.hooks._words import MAX_SHOWN, Show
 
 KEY = 'b5c1-4f7e/+"A&<'
@@ -341,13 +342,13 @@ def test_a_web_page_is_said_to_be_one() -> None:
         (
             302,
             "Lucca redirected the request. Check Tenant (host) and API key (password) of the connection 'lucca_acme'. "
-            "Redirects are never followed.",
+            f"Redirects are never followed {TESTING_GUIDE}.",
         ),
-        (401, "Lucca refused the API key. Correct API key (password) in the connection 'lucca_acme'."),
-        (403, "The API key's role lacks the right to do this. Grant it in Lucca."),
+        (401, f"Lucca refused the API key. Correct API key (password) in the connection 'lucca_acme' {TESTING_GUIDE}."),
+        (403, f"The API key's role lacks the right to do this. Grant it in Lucca {RIGHTS_GUIDE}."),
         (404, "Purchase 12 does not exist, or the API key may not see it."),
         (409, "Lucca refused this and gave no reason."),
-        (407, "A proxy wants credentials. Put them into the worker's proxy settings (HTTPS_PROXY)."),
+        (407, f"A proxy wants credentials. Put them into the worker's proxy settings, HTTPS_PROXY {TESTING_GUIDE}."),
         (429, "The tenant's rate limit is used up. The request was not processed."),
         (500, f"Lucca gave no clear answer. {DOUBT}"),
         (202, f"Lucca's answer is not a clear yes. {DOUBT}"),
@@ -358,7 +359,7 @@ def test_an_answer_that_is_no_yes_is_said_with_what_to_do(status: int, advice: s
 
 
 def test_what_to_do_after_a_wrong_key_is_read_without_scrolling() -> None:
-    assert "Correct API key (password) in the connection 'lucca_acme'." in message_of(answer(401, b"x" * 300))[:100]
+    assert "Correct API key (password) in the connection 'lucca_acme'" in message_of(answer(401, b"x" * 300))[:100]
 
 
 @pytest.mark.parametrize(
@@ -927,31 +928,31 @@ def test_a_failure_means_not_sent_only_if_nothing_began_to_go_out(failure: Excep
             requests.exceptions.SSLError(UNTRUSTED),
             False,
             "The server's certificate is not trusted. Check Tenant (host) of the connection 'lucca_acme' and the "
-            "worker's CA certificates. Nothing was sent. ({}: SSLError: certificate verify failed)",
+            f"worker's CA certificates. Nothing was sent {TESTING_GUIDE}. ({{}}: SSLError: certificate verify failed)",
         ),
         (
             requests.exceptions.InvalidURL("no"),
             False,
             "The request cannot be made. Check Tenant (host) of the connection 'lucca_acme' and the worker's proxy and "
-            "CA settings. Nothing was sent. ({}: InvalidURL: no)",
+            f"CA settings. Nothing was sent {TESTING_GUIDE}. ({{}}: InvalidURL: no)",
         ),
         (
             _wrapped(requests.ConnectTimeout, ConnectTimeoutError("timed out")),
             False,
             "No connection to Lucca. Check Tenant (host) of the connection 'lucca_acme', and the network. Nothing was "
-            "sent. ({}: ConnectTimeout: timed out)",
+            f"sent {TESTING_GUIDE}. ({{}}: ConnectTimeout: timed out)",
         ),
         (
             _wrapped(requests.ConnectionError, UNKNOWN_HOST),
             False,
             "The host name was not found. Check Tenant (host) of the connection 'lucca_acme', and the network. Nothing "
-            "was sent. ({}: ConnectionError: None: Failed to resolve 'x' ([Errno -2] ?))",
+            f"was sent {TESTING_GUIDE}. ({{}}: ConnectionError: None: Failed to resolve 'x' ([Errno -2] ?))",
         ),
         (
             requests.exceptions.SSLError(SSLError(WRONG_VERSION)),
             False,
             "The server speaks http, not https. For a test server, set Schema (https or http) to http in the "
-            "connection 'lucca_acme'. Nothing was sent. ({}: SSLError: wrong version number)",
+            f"connection 'lucca_acme'. Nothing was sent {TESTING_GUIDE}. ({{}}: SSLError: wrong version number)",
         ),
         (requests.ReadTimeout("timed out"), True, f"Lucca gave no answer. {DOUBT} ({{}}: ReadTimeout: timed out)"),
         (requests.ConnectionError(), True, f"Lucca gave no answer. {DOUBT} ({{}}: ConnectionError:)"),

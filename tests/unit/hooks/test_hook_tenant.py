@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lucca_provider.exceptions import LuccaConfigurationError
-from lucca_provider.hooks._tenant import Tenant
+from lucca_provider.hooks._tenant import FIELDS_GUIDE, Tenant
 from tests.airflow_names import Connection
 
 KEY = "b5c1-4f7e-KEY"
@@ -27,11 +27,16 @@ def read(
     )
 
 
+END = f" Nothing was sent {FIELDS_GUIDE}."
+
+
 def refuse(*args: Any, **fields: Any) -> str:
+    """Return what is said of a connection before what every such error ends with."""
     with pytest.raises(LuccaConfigurationError, match=r"^Connection 'lucca_acme': [^\n]+\.$") as caught:
         read(*args, **fields)
     assert caught.value.status is None
-    return str(caught.value)
+    assert str(caught.value).endswith(END)
+    return str(caught.value).removesuffix(END)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +405,7 @@ def stored(extra: str | None) -> Any:
 def test_an_extra_that_is_no_json_object_is_refused_and_not_shown(extra: str, problem: str) -> None:
     with pytest.raises(LuccaConfigurationError) as caught:
         Tenant.from_connection(stored(extra))
-    assert str(caught.value) == f"Connection 'lucca_acme': Extra {problem}."
+    assert str(caught.value) == f"Connection 'lucca_acme': Extra {problem}.{END}"
     assert caught.value.__context__ is None
 
 

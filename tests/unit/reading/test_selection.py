@@ -59,7 +59,7 @@ def test_nothing_is_wrong_with_names_where_there_is_no_purchase():
 def test_the_size_is_that_of_the_json():
     shown = [(1, in_state("Ongoing", title="é"))]
     assert choose(shown, fields=["title"], max_bytes=len(r'[{"id": 1, "title": "\u00e9"}]'))
-    with pytest.raises(SelectionError, match="1 purchases make 30 bytes of JSON, more than max_bytes=29"):
+    with pytest.raises(SelectionError, match=r"\(1 purchase\) takes 30 bytes of JSON, more than max_bytes=29"):
         choose(shown, fields=["title"], max_bytes=29)
 
 
