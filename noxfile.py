@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 import nox
+from nox.virtualenv import HAS_UV
 from python_discovery import get_interpreter
 
 PYTHONS = {
@@ -45,7 +46,11 @@ MEASURED = ("--cov", "--cov-report=") if os.environ.get("MEASURE") else ("--no-c
 """Whether it is noted what the tests reach, as ``make coverage`` asks for."""
 
 nox.options.envdir = ".venv"
-nox.options.default_venv_backend = "venv"
+# uv installs an environment in seconds; who has none waits for pip a minute or two. Some tests and commands call pip.
+nox.options.default_venv_backend = "uv" if HAS_UV else "venv"
+VENV_PARAMS = ["--seed"] if HAS_UV else []
+# A Python that is missing is said, whoever looks for it.
+nox.options.download_python = "never"
 
 # Pythons of pyenv count even where its user has not made them global.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
@@ -91,7 +96,14 @@ def add(name: str, line: str, python: str, tags: list[str]) -> None:
     # As nox names the folder of an environment.
     environment = Path(".venv", re.sub(r"\W+", "-", name))
 
-    @nox.session(name=name, python=python, tags=tags, reuse_venv=is_current(environment, line), allow_parallel=True)
+    @nox.session(
+        name=name,
+        python=python,
+        tags=tags,
+        venv_params=VENV_PARAMS,
+        reuse_venv=is_current(environment, line),
+        allow_parallel=True,
+    )
     def test(session: nox.Session) -> None:
         install(session, line)
         # What `make test` tries on the newest line is not tried again where nothing of it depends on Airflow.

@@ -81,7 +81,7 @@ def test_a_person_is_asked_and_approves(airflow: Deployment, serve: Callable[...
     (task_id,) = re.findall(r'ApprovalOperator\(\s*task_id="(\w+)"', block.code)
     run.wait_for_task(task_id, "deferred", "awaiting_input")
     shown = airflow.api.get(f"{run.path}/taskInstances/{task_id}/-1/hitlDetails")
-    assert f"Close {len(asked)} purchases" in shown["subject"]
+    assert f"purchases ({len(asked)})?" in shown["subject"]
     for number in asked:
         assert f"\n| {number} | " in shown["body"]
     assert {request.method for request in lucca.requests} == {"GET"}
