@@ -70,7 +70,7 @@ QUICK_TESTS := tests/unit/test_imports.py tests/integration/test_versions.py \
 	tests/integration/test_providers_manager.py tests/integration/test_example_dags.py
 
 test-quick: .venv/nox/ready ## Test imports, the connection form and the example DAGs on the Airflow versions that make test leaves out
-	@$(NOX) --parallel 2 --tags quick -- -m 'not own_code' $(QUICK_TESTS)
+	@$(NOX) --parallel 2 --tags quick -- -m 'not own_code and not other_course' $(QUICK_TESTS)
 
 test-matrix: .venv/nox/ready ## Run these tests on each Airflow version with its oldest and newest Python, and on the lowest and newest packages
 	@$(NOX) --parallel 2 --tags matrix -- $(PYTEST_ARGS)

@@ -205,11 +205,13 @@ class TestValidatedInSql:
         ]
 
     @pytest.mark.skipif(AIRFLOW < (3, 0), reason="before Airflow 3 each run has a logical date")
+    @pytest.mark.other_course
     def test_a_run_without_a_logical_date_takes_the_day_it_runs(self, lucca, candidates_table, run_example) -> None:
         candidates_table((1, 100, 100, "cr"))
         assert run_example(CLOSE_VALIDATED, logical_date=None, run_after=FIRST_OF_APRIL).state == "success"
         assert [closing.date for closing in lucca.closings] == ["2026-03-31"]
 
+    @pytest.mark.other_course
     def test_a_refusal_fails_the_closing_and_is_in_its_report(self, lucca, candidates_table, run_example) -> None:
         candidates_table((4, 100, 100, "cr"), (5, 100, 100, "cr"), (6, 100, 100, "cr"))
         done = run_example(CLOSE_VALIDATED)
@@ -255,6 +257,7 @@ class TestCheckedInPython:
             5: ("closed", ""),
         }
 
+    @pytest.mark.other_course
     def test_it_reports_a_closing_that_failed(self, lucca, candidates_file, run_example, reports) -> None:
         candidates_file("1,100,100", "2,80,90", "4,60,60")
         done = run_example(CLOSE_CHECKED)
@@ -285,6 +288,7 @@ class TestCheckedInPython:
         assert outcomes(reports) == {1: ("left out", stopped), 2: ("closed", "")}
         assert lucca.closed_ids == [2]
 
+    @pytest.mark.other_course
     def test_it_reports_that_there_was_nothing_to_close(self, lucca, candidates_file, run_example, reports) -> None:
         candidates_file("2,80,90")
         done = run_example(CLOSE_CHECKED)
@@ -300,6 +304,7 @@ class TestCheckedInPython:
         assert (done.state, done.states["check"], done.states["close"]) == ("failed", "failed", "upstream_failed")
         assert lucca.requests == []
 
+    @pytest.mark.other_course
     def test_a_lost_answer_is_looked_into_and_not_repeated(self, lucca, candidates_file, run_example, reports) -> None:
         candidates_file("1,100,100", "2,80,80")
         lucca.fail_next("error_after", purchase_id=1)
@@ -477,6 +482,7 @@ class TestMonthEnd:
             ),
         }
 
+    @pytest.mark.other_course
     def test_a_check_that_failed_is_reported_and_nobody_is_asked(
         self, lucca, run_example, reports, person, monkeypatch
     ) -> None:
@@ -510,6 +516,7 @@ class TestMonthEnd:
         assert all(reason.startswith("not checked: exclude") for _, reason in outcomes(reports).values())
         assert len(outcomes(reports)) == 6
 
+    @pytest.mark.other_course
     def test_a_closing_that_failed_is_reported_and_fails_the_run(self, lucca, run_example, reports, person) -> None:
         change = between("check_again", lambda: lucca.set_purchase(2, invoices=[UNPAID]), "close")
         done = run_example(MONTH_END, change=change)
@@ -520,6 +527,7 @@ class TestMonthEnd:
             **dict.fromkeys((1, 3, 5, 6), "closed"),
         }
 
+    @pytest.mark.other_course
     def test_a_read_back_that_fails_fails_the_run_although_the_closing_was_fine(
         self, lucca, run_example, reports, person
     ) -> None:
@@ -528,6 +536,7 @@ class TestMonthEnd:
         assert (done.state, done.states["close"], done.states["report"]) == ("failed", "success", "failed")
         assert outcomes(reports)[2] == ("not confirmed", "reported as closed, but Lucca shows it as Ongoing")
 
+    @pytest.mark.other_course
     def test_without_anything_to_close_nobody_is_asked_and_the_run_is_fine(
         self, lucca, run_example, reports, person
     ) -> None:
@@ -624,6 +633,7 @@ class TestMatchesOfTheWarehouse:
         said = outcomes(reports)
         assert (said[1], said[2]) == (("left out", difference), ("closed", ""))
 
+    @pytest.mark.other_course
     def test_it_reports_a_closing_that_failed(self, lucca, warehouse, run_example, reports) -> None:
         lucca.set_purchase(1, invoices=[{**UNPAID, "amount": 100.30}])
         warehouse((1, "Boréal", "EUR", 100.3))
@@ -653,6 +663,7 @@ class TestManyTenants:
             assert len(other.closings) == len(closable)
             assert (lucca.throttled, other.throttled) == (0, 0)
 
+    @pytest.mark.other_course
     def test_a_tenant_that_fails_does_not_hold_up_the_others(self, lucca, run_example, monkeypatch) -> None:
         wrong_key = lucca.connection_uri.replace(lucca.api_key, "wrong-key")
         monkeypatch.setenv("AIRFLOW_CONN_LUCCA_WRONG", wrong_key)
