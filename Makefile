@@ -57,10 +57,13 @@ coverage: .venv/3-3/ready ## Do the same, and find what the tests do not reach; 
 coverage: export MEASURE := 1
 test coverage:
 	@rm -f .coverage .coverage.*
+	@mkdir -p .airflow
 	@failed=; \
-	$(MAKE) --no-print-directory lint || failed="$$failed lint"; \
-	echo "Testing on two lines side by side; what they say comes when they are done."; \
-	$(NOX) --parallel 2 --tags test -- $(PYTEST_ARGS) || failed="$$failed tests"; \
+	$(MAKE) --no-print-directory lint > .airflow/lint.log 2>&1 & lint=$$!; \
+	echo "Linting, and testing on two lines side by side; what they say comes when they are done."; \
+	$(NOX) --parallel 2 --tags test -- $(PYTEST_ARGS) || failed=" tests"; \
+	wait $$lint || failed=" lint$$failed"; \
+	cat .airflow/lint.log; \
 	test -z "$$MEASURE" || $(NOX) --session coverage || failed="$$failed coverage"; \
 	test -z "$$failed" || { echo "make $@: FAILED:$$failed" >&2; exit 1; }; \
 	echo "make $@: everything passed that was run."

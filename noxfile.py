@@ -36,9 +36,9 @@ SAME_ON_ALL = (
     *(f"unit/{room}" for room in ("closing", "limits", "reading", "checking", "reports", "sandbox")),
     *(f"unit/test_{what}.py" for what in ("outcomes", "exceptions", "docstrings", "inputs*")),
     *(f"unit/hooks/test_hook_{what}.py" for what in ("answers", "session")),
-    *(f"integration/test_{what}.py" for what in ("client", "contract", "sandbox")),
+    *(f"integration/test_{what}.py" for what in ("client", "contract", "sandbox", "trial")),
 )
-"""Tests of what neither knows Airflow nor needs a package that its lines pin differently."""
+"""Tests of what is the same whatever Airflow there is: it needs no package that the lines pin differently."""
 QUICK = ("3.0", "3.1", "3.2", "3.4")
 """What ``make test-quick`` runs on."""
 

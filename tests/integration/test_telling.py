@@ -62,7 +62,7 @@ def test_a_closing_that_failed_is_told_with_each_purchase_that_is_not_closed(
     assert_told(text_of(mail))
     attachments = [*mail.iter_attachments()]
     if dag_id == "close_and_mail":
-        assert mail["Subject"] == "Closing in Lucca: 2 refused, 1 closed"
+        assert mail["Subject"] == "Closing in Lucca: 2 rejected, 1 closed"
         (kept,) = tmp_path.glob("*.html")
         assert [(one.get_filename(), one.get_content()) for one in attachments] == [(kept.name, kept.read_bytes())]
         assert_told(kept.read_text("utf-8"))
