@@ -98,10 +98,11 @@ test-system: .venv/3-3/ready ## Run the system tests: whole Airflows on this mac
 ifdef PYTEST_ARGS
 	@exec $(SYSTEM_TESTS) $(PYTEST_ARGS)
 else
-	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target test-system-shared test-system-own
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going $(addprefix --,$(filter output-sync,$(.FEATURES))) \
+		test-system-shared test-system-own
 endif
 
-# Half of them share an Airflow, the others start one or more of their own. What each half says comes when it is done.
+# Two parts that take about as long. What each says comes when it is done, where make is new enough for that.
 test-system-shared:
 	@exec $(SYSTEM_TESTS) -m 'not own_airflow'
 test-system-own:

@@ -38,7 +38,7 @@ SAME_ON_ALL = (
     *(f"unit/hooks/test_hook_{what}.py" for what in ("answers", "session")),
     *(f"integration/test_{what}.py" for what in ("client", "contract", "sandbox", "trial")),
 )
-"""Tests of what is the same whatever Airflow there is: it needs no package that the lines pin differently."""
+"""Tests whose subject is the same with every Airflow, as paths below ``tests/``; the lines pin what they need alike."""
 QUICK = ("3.0", "3.1", "3.2", "3.4")
 """What ``make test-quick`` runs on."""
 
@@ -46,10 +46,10 @@ MEASURED = ("--cov", "--cov-report=") if os.environ.get("MEASURE") else ("--no-c
 """Whether it is noted what the tests reach, as ``make coverage`` asks for."""
 
 nox.options.envdir = ".venv"
-# uv installs an environment in seconds; who has none waits for pip a minute or two. Some tests and commands call pip.
+# uv makes an environment in seconds, pip takes a minute or two. Some tests and commands call pip.
 nox.options.default_venv_backend = "uv" if HAS_UV else "venv"
 VENV_PARAMS = ["--seed"] if HAS_UV else []
-# A Python that is missing is said, whoever looks for it.
+# A missing Python is reported, not downloaded.
 nox.options.download_python = "never"
 
 # Pythons of pyenv count even where its user has not made them global.
@@ -91,6 +91,13 @@ def install(session: nox.Session, line: str) -> None:
     (environment / "made-from").write_text(state_of(line))
 
 
+def ignored(path: str) -> str:
+    """Return the option that leaves tests out, and see that there are any."""
+    if not list(Path("tests").glob(path)):
+        raise ValueError(f"SAME_ON_ALL: tests/{path} is not there.")
+    return f"--ignore-glob=tests/{path}"
+
+
 def add(name: str, line: str, python: str, tags: list[str]) -> None:
     """Add a session that runs unit and integration tests."""
     # As nox names the folder of an environment.
@@ -108,7 +115,7 @@ def add(name: str, line: str, python: str, tags: list[str]) -> None:
         install(session, line)
         # What `make test` tries on the newest line is not tried again where nothing of it depends on Airflow.
         is_second = name in TESTED[1:] and not session.posargs
-        known = [*(f"--ignore-glob=*/tests/{path}" for path in SAME_ON_ALL), "-m", "not own_code"] if is_second else []
+        known = [*map(ignored, SAME_ON_ALL), "-m", "not own_code"] if is_second else []
         # Much of a run is waiting for processes and windows, so each has two workers. Tests of a file share set-ups.
         session.run(
             *("python", "-m", "pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"),

@@ -2,7 +2,7 @@
 Outcomes: how it ended for one purchase, and the report that a task hands to the next one.
 
 An outcome is described here once: its name, what the report says beside the id, whether the journal keeps it, and its
-words. Report, journal, log, metrics and tables follow. When it is reached, :mod:`lucca_provider.closing.purchase` says.
+words. Report, journal, log, metrics and tables follow. :mod:`lucca_provider.closing.purchase` says when it is reached.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Decision:
         if self.outcome.entry is not ReportEntry.REFUSAL:
             return self.detail or ""
         status = " ".join(str(part) for part in (self.status, self.title) if part)
-        detail = self.detail or "no reason given"
+        detail = str(self.detail or "no reason given")
         return f"{detail} ({status})" if status else detail
 
     def __str__(self) -> str:
@@ -199,7 +199,8 @@ def read_report(report: Mapping[str, Any]) -> Iterator[tuple[int, Decision]]:
             elif outcome.entry is ReportEntry.REASON:
                 yield entry["id"], Decision(outcome, detail=entry["reason"])
             else:
-                yield entry["id"], Decision(outcome, *(entry[key] for key in outcome.entry.value[1:]))
+                # What another version may have pushed need not have all of them.
+                yield entry["id"], Decision(outcome, *(entry.get(key) for key in outcome.entry.value[1:]))
 
 
 def describe_report(report: Report | Mapping[str, Any] | None) -> dict[int, str]:

@@ -26,7 +26,7 @@ REFERENCE = {
     "policies": ("policies.retry",),
     "links": ("links.lucca", "assets.lucca", "triggers.lucca"),
     "exceptions": ("exceptions",),
-    "reports": ("reports", "closing.report", "checking.check"),
+    "reports": ("reports", "outcomes", "checking.check"),
     "sandbox": ("sandbox", "sandbox.settings", "sandbox.fixtures"),
 }
 """Pages of the API reference, and the modules that each shows."""

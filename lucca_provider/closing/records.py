@@ -1,7 +1,7 @@
 """
 The records of a journal: their shapes, written and read.
 
-A record is a JSON list that begins with its kind, that of an outcome with its
+A record is a JSON list that begins with its kind; for an outcome that is its
 :attr:`~lucca_provider.outcomes.Outcome.record`:
 
 - ``["s", id, …]``: the closings of these may be sent from now on (the intent)

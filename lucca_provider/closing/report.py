@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
@@ -19,6 +20,7 @@ NOT_ANSWERED = "sent, but the answer is not known: "
 NAMED_TOGETHER = 50
 """Purchases that are named on one line, where one reason holds for all of them; the report has them all."""
 
+_GUIDE = re.compile(r' \(guide "[^)]*\)')
 _FIX = 'Fix the cause in Lucca, then clear this task (guide "Closing", The outcomes).'
 _RETRY = 'A retry is safe: it reads the state of each first (guide "Deploying", What to do with unresolved).'
 
@@ -58,9 +60,10 @@ def _say_unresolved(reasons: Sequence[str], in_doubt: int) -> str:
 
 
 def _most_common(causes: Sequence[str]) -> tuple[str, int]:
-    """Return the cause that most have, and how many. What is in brackets is about a single request."""
-    ((gist, same),) = Counter(cause.partition(" (")[0] for cause in causes).most_common(1)
-    return next(cause for cause in causes if cause.startswith(gist)), same
+    """Return the cause that most have, and how many. Other brackets than a guide's are about a single request."""
+    gists = [_GUIDE.sub("", cause).partition(" (")[0] for cause in causes]
+    ((gist, same),) = Counter(gists).most_common(1)
+    return causes[gists.index(gist)], same
 
 
 def _cause(reason: str) -> str:

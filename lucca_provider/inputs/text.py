@@ -15,7 +15,7 @@ from lucca_provider.inputs.members import RepeatedNameError, unique_members
 __all__ = ["read_list", "read_value"]
 
 
-_ONE_NUMBER = re.compile(r"[1-9][0-9]?(,[0-9]{3})+|[1-9][0-9]{2}(,[0-9]{3})*,0[0-9]{2}(,[0-9]{3})*")
+_ONE_NUMBER = re.compile(r"[1-9][0-9]?(,[0-9]{3})+|[1-9][0-9]{2}(,[0-9]{3}){0,9},0[0-9]{2}(,[0-9]{3}){0,9}")
 """A number with separators of its thousands, such as ``1,234``. What may be ids of three digits each is none."""
 
 

@@ -197,7 +197,8 @@ class _Survey:
         if self.stateless and not self.states:
             raise SelectionError(
                 f"No purchase in Lucca's list has a state ({say_count(self.read)}), so none can be chosen by state. "
-                "Take the ids from elsewhere; CheckPurchasesOperator and ClosePurchaseOperator read each itself."
+                "Take the ids from elsewhere; CheckPurchasesOperator and ClosePurchaseOperator read each purchase "
+                "directly."
             )
         if self.stateless:
             how_many, shown = say_count(len(self.stateless)), ", ".join(map(str, self.stateless))

@@ -18,7 +18,6 @@ __all__ = [
     "plain_number",
     "say_amount",
     "say_amounts",
-    "say_count",
 ]
 
 NAME_LENGTH = 200

@@ -205,7 +205,6 @@ class TestValidatedInSql:
         ]
 
     @pytest.mark.skipif(AIRFLOW < (3, 0), reason="before Airflow 3 each run has a logical date")
-    @pytest.mark.other_course
     def test_a_run_without_a_logical_date_takes_the_day_it_runs(self, lucca, candidates_table, run_example) -> None:
         candidates_table((1, 100, 100, "cr"))
         assert run_example(CLOSE_VALIDATED, logical_date=None, run_after=FIRST_OF_APRIL).state == "success"
@@ -223,7 +222,7 @@ class TestValidatedInSql:
             "unresolved": [],
         }
 
-    @pytest.mark.own_code
+    @pytest.mark.other_course
     @pytest.mark.parametrize(
         "rows",
         [
@@ -498,7 +497,7 @@ class TestMonthEnd:
         assert {outcome for outcome, _ in outcomes(reports).values()} == {"left out"}
         assert all("401" in reason for _, reason in outcomes(reports).values())
 
-    @pytest.mark.own_code
+    @pytest.mark.other_course
     @pytest.mark.parametrize("exclude", [[0], [-1], [99999999999]])
     def test_purchases_to_leave_out_that_cannot_be_used_are_refused_and_named(
         self, lucca, run_example, reports, person, exclude
@@ -702,7 +701,7 @@ class TestTryTenant:
         assert "Nothing could be learnt" in logged()
         assert len(lucca.requests) == 1
 
-    @pytest.mark.own_code
+    @pytest.mark.other_course
     @pytest.mark.parametrize("conf", [{"purchase_id": "all"}, {"purchase_id": 0}, {"lucca_conn_id": ""}])
     def test_what_is_no_id_never_starts(self, lucca, run_example, conf) -> None:
         with pytest.raises(Exception, match=next(iter(conf))):

@@ -343,7 +343,7 @@ def cells(table: Locator) -> list[list[str]]:
 @pytest.fixture
 def reports() -> Iterator[Path]:
     """Make a folder for reports. A picture shows its path, which therefore tells nothing of this machine."""
-    folder = Path("/tmp/reports")  # noqa: S108 (whoever made one that is there, it is left alone)
+    folder = Path("/tmp/reports")  # noqa: S108 (an existing folder is left alone)
     try:
         folder.mkdir()
     except FileExistsError:

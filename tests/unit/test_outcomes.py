@@ -105,6 +105,7 @@ def decisions(draw: st.DrawFn) -> Decision:
     return Decision(outcome, draw(st.none() | st.integers(400, 499)), draw(WORDS), draw(WORDS))
 
 
+JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2)
 BY_PURCHASE = st.dictionaries(st.integers(1, 2**31 - 1), decisions(), max_size=8)
 
 
@@ -125,6 +126,13 @@ def test_a_table_has_a_section_for_each_outcome_and_a_row_for_each_purchase(deci
     table = closing_table(build_report(decided, decided), Head())
     rows = {row.id: (section.group, row.reason) for section in table.sections for row in section.rows}
     assert rows == {each: (known.outcome, known.reason) for each, known in decided.items()}
+
+
+@given(st.fixed_dictionaries({"id": st.integers(1, 9)}, optional=dict.fromkeys(("status", "title", "detail"), JSON)))
+def test_a_refusal_of_another_version_is_a_row_whatever_else_it_says(entry):
+    report = {"closed": [], "already_closed": [], "rejected": [entry], "unresolved": []}
+    (section,) = closing_table(report, Head()).sections
+    assert [(row.id, type(row.reason)) for row in section.rows] == [(entry["id"], str)]
 
 
 def test_problems_come_first_in_a_table():

@@ -61,6 +61,13 @@ def test_the_reason_of_most_follows_the_number_and_is_not_said_again_below():
     ]
 
 
+def test_a_guide_that_reasons_name_does_not_make_them_the_same():
+    refused = 'no right (guide "Connection", The rights of the API key). Lucca said: '
+    reasons = [f"not reached: {refused}{said}" for said in ("A (no. 1)", "B (no. 2)", "B (no. 3)")]
+    summary, _ = say_problems(unresolved(*reasons), ())
+    assert summary.startswith(f"3 of 3 purchases were not closed, 2 of them for this reason: {refused}B")
+
+
 @pytest.mark.parametrize(
     ("reasons", "in_doubt", "said"),
     [
