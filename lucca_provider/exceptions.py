@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,9 @@ __all__ = [
     "LuccaUnclearError",
     "LuccaUnresolvedError",
 ]
+
+GUIDE = re.compile(r' \(guide "[^)]*\)')
+"""How the words of an error name the page of the docs that explains it."""
 
 
 class LuccaError(Exception):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from lucca_provider.exceptions import GUIDE
 from lucca_provider.outcomes import Decision, Outcome, Report, read_report
 from lucca_provider.reading.counts import say_count
 
@@ -20,7 +20,6 @@ NOT_ANSWERED = "sent, but the answer is not known: "
 NAMED_TOGETHER = 50
 """Purchases that are named on one line, where one reason holds for all of them; the report has them all."""
 
-_GUIDE = re.compile(r' \(guide "[^)]*\)')
 _FIX = 'Fix the cause in Lucca, then clear this task (guide "Closing", The outcomes).'
 _RETRY = 'A retry is safe: it reads the state of each first (guide "Deploying", What to do with unresolved).'
 
@@ -61,7 +60,7 @@ def _say_unresolved(reasons: Sequence[str], in_doubt: int) -> str:
 
 def _most_common(causes: Sequence[str]) -> tuple[str, int]:
     """Return the cause that most have, and how many. Other brackets than a guide's are about a single request."""
-    gists = [_GUIDE.sub("", cause).partition(" (")[0] for cause in causes]
+    gists = [GUIDE.sub("", cause).partition(" (")[0] for cause in causes]
     ((gist, same),) = Counter(gists).most_common(1)
     return causes[gists.index(gist)], same
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lucca_provider.compat import AirflowFailException
-from lucca_provider.exceptions import LuccaConfigurationError
+from lucca_provider.exceptions import GUIDE, LuccaConfigurationError
 from lucca_provider.inputs import InvalidInputError
 from lucca_provider.links.lucca import LuccaInvoicesLink
 
@@ -172,4 +172,4 @@ def _name_guides_once(text: str) -> str:
         named.add(guide[0])
         return guide[0]
 
-    return re.sub(r' \(guide "[^)]*\)', name, text)
+    return GUIDE.sub(name, text)

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from lucca_provider.closing import say_problems
-
-REJECTED = {"id": 3, "status": 409, "title": "Open invoices", "detail": "669"}
-REPORT: dict[str, Any] = {
-    "closed": [1, 6],
-    "already_closed": [2],
-    "rejected": [REJECTED],
-    "unresolved": [{"id": 4, "reason": "not reached: killed"}],
-}
+from tests.unit.test_outcomes import REJECTED, REPORT
 
 
 @pytest.mark.parametrize(
