@@ -30,7 +30,8 @@ __all__ = [
 class ReportEntry(Enum):
     """What the report says of a purchase. The value is its keys; an id alone stands there by itself."""
 
-    ID = ()
+    # Not (), of which Python 3.11.2 makes another value.
+    ID = ("id",)
     REFUSAL = ("id", "status", "title", "detail")
     REASON = ("id", "reason")
 
@@ -181,8 +182,9 @@ def build_report(purchase_ids: Iterable[int], decisions: Mapping[int, Decision])
             "detail": one.detail,
             "reason": one.detail or "unknown",
         }
-        keys = one.outcome.entry.value
-        report[one.outcome.value].append({key: said[key] for key in keys} if keys else purchase_id)
+        entry = one.outcome.entry
+        is_plain = entry is ReportEntry.ID
+        report[one.outcome.value].append(purchase_id if is_plain else {key: said[key] for key in entry.value})
     return cast("Report", report)
 
 
