@@ -155,6 +155,11 @@ CONTAINERS: dict[str, tuple[Any, str]] = {
 }
 
 
+def fresh(value: Any) -> Any:
+    """Return what can be read only once, made anew: ``make mutation`` runs the tests several times in one process."""
+    return value() if isinstance(value, types.FunctionType) else value
+
+
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_a_container_whose_iteration_is_not_its_values_is_refused_by_name(name):
     value, message = CONTAINERS[name]
@@ -198,13 +203,13 @@ ITEMS: dict[str, tuple[Any, str]] = {
     "binary in a view": ([memoryview(b"e")], "is of type memoryview"),
     "column named by a number, text": ('[{"101": 3}]', "maps one value"),
     "column named by a number, database": (database_rows("2024"), "maps one value"),
-    "column whose name was lost": (pd.DataFrame({2024: [101]}).itertuples(index=False), "maps one value"),
+    "column whose name was lost": (lambda: pd.DataFrame({2024: [101]}).itertuples(index=False), "maps one value"),
     "counts": ([collections.Counter({"x": 101})], "maps one value"),
-    "pairs of label and row": (SALES.iterrows(), "item 2: "),
-    "rows with their label": (IDS.itertuples(), "item 2: "),
+    "pairs of label and row": (lambda: SALES.iterrows(), "item 2: "),
+    "rows with their label": (lambda: IDS.itertuples(), "item 2: "),
     "pairs of key and value": ({101: 3}.items(), "a row of 2 columns"),
-    "numbered": (enumerate([101, 102]), "item 2: "),
-    "grouped": (itertools.groupby([101, 101]), "a row of 2 columns"),
+    "numbered": (lambda: enumerate([101, 102]), "item 2: "),
+    "grouped": (lambda: itertools.groupby([101, 101]), "a row of 2 columns"),
     "a frame in a list": ([IDS], "item 1: a pandas DataFrame"),
     "arrow's numbers": ([pa.scalar(101)], "item 1: a pyarrow Int64Scalar"),
     "booleans of numpy": (np.array([True]), "is a boolean"),
@@ -222,7 +227,7 @@ ITEMS: dict[str, tuple[Any, str]] = {
 def test_items_that_are_not_plainly_ids_are_refused(name):
     value, message = ITEMS[name]
     with pytest.raises(InvalidInputError, match=message):
-        parse_purchase_ids(value)
+        parse_purchase_ids(fresh(value))
 
 
 TAKEN: dict[str, Any] = {
@@ -231,7 +236,7 @@ TAKEN: dict[str, Any] = {
     "values of a polars column": pl.Series([101, 102]).to_list(),
     "values of an arrow column": pa.array([101, 102]).to_pylist(),
     "rows of a pandas frame": IDS.to_dict("records"),
-    "plain rows of a pandas frame": IDS.itertuples(index=False),
+    "plain rows of a pandas frame": lambda: IDS.itertuples(index=False),
     "rows of an arrow table": pa.table({"id": [101, 102]}).to_pylist(),
     "rows of a polars frame": pl.DataFrame({"id": [101, 102]}).rows(),
     "numpy array": np.array([101, 102]),
@@ -241,15 +246,15 @@ TAKEN: dict[str, Any] = {
     "one row each of a mapping": [{"purchase id": 101}, {"Number": 102}],
     "keys, if they are meant": {101: 3, 102: 1}.keys(),
     "array of numbers": array.array("l", [101, 102]),
-    "lines of a file": io.StringIO("101\n102\n"),
-    "generator": (number for number in (101, 102)),
+    "lines of a file": lambda: io.StringIO("101\n102\n"),
+    "generator": lambda: (number for number in (101, 102)),
     "set as text": "{101, 102}",
 }
 
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_the_errors_and_the_guide_name_instead_is_taken(name):
-    assert sorted(parse_purchase_ids(TAKEN[name])) == [101, 102]
+    assert sorted(parse_purchase_ids(fresh(TAKEN[name]))) == [101, 102]
 
 
 def test_rows_of_a_database_with_one_named_column_are_taken():

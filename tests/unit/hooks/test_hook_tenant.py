@@ -6,6 +6,7 @@ import dataclasses
 import json
 import pickle
 import re
+import uuid
 from types import SimpleNamespace
 from typing import Any
 
@@ -378,11 +379,9 @@ def test_allow_insecure_http_is_never_guessed(value: Any) -> None:
     assert "extra allow_insecure_http" in refuse("acme.test", schema="http", extra={"allow_insecure_http": value})
 
 
-def stored(extra: str | None) -> Any:
+def stored(extra: str | None, conn_id: str = "lucca_acme") -> Any:
     """Make what any secrets backend may hand over: the extra as it stands there."""
-    return SimpleNamespace(
-        conn_id="lucca_acme", host="acme.ilucca.net", port=None, schema=None, password=KEY, extra=extra
-    )
+    return SimpleNamespace(conn_id=conn_id, host="acme.ilucca.net", port=None, schema=None, password=KEY, extra=extra)
 
 
 @pytest.mark.parametrize(
@@ -468,8 +467,10 @@ def test_extras_of_others_are_allowed_masked_and_logged_once(caplog: pytest.LogC
     masked: list[Any] = []
     names = ["verify", "read_timeout", "proxies", "headers", "team", "cost_center", "x" * 9000, "a\x1b[31mb", ""]
     extra = {name: f"s3cret-{number}" for number, name in enumerate(names)} | {"timeout": 5}
+    # No connection of another test, nor of this one in an earlier run of the same process.
+    connection = stored(json.dumps(extra), conn_id=uuid.uuid4().hex)
     for _ in range(3):
-        assert Tenant.from_connection(stored(json.dumps(extra)), mask=masked.append).timeout == 5.0
+        assert Tenant.from_connection(connection, mask=masked.append).timeout == 5.0
     assert len(caplog.records) == len(names)
     assert "'verify'" in caplog.text
     assert "s3cret" not in caplog.text
