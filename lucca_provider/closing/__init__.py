@@ -11,10 +11,11 @@ from lucca_provider.closing.driver import Driver
 from lucca_provider.closing.journal import Attempt, Journal, ReplacedError, Store
 from lucca_provider.closing.progress import clock_time
 from lucca_provider.closing.report import say_problems
-from lucca_provider.closing.run import ClosingRun
+from lucca_provider.closing.run import TOO_MUCH, ClosingRun
 from lucca_provider.closing.steps import Kind, Pause, Step
 
 __all__ = [
+    "TOO_MUCH",
     "Attempt",
     "ClosingRun",
     "Driver",

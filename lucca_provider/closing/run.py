@@ -48,7 +48,7 @@ from lucca_provider.exceptions import LuccaInDoubtError, LuccaNotSentError
 from lucca_provider.limits import Health, Stop, Window
 from lucca_provider.outcomes import Decision, Outcome, Report, build_report
 
-__all__ = ["ClosingRun"]
+__all__ = ["TOO_MUCH", "ClosingRun"]
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ MAX_EXPIRIES = 3
 """Times that readings may become too old without any purchase being decided. Then no closing can be in time."""
 MAX_WAIT_SIZE = 45_000
 """Characters of JSON that a wait may need: some of Airflow's databases hold 64 KB for it."""
+TOO_MUCH = "Waiting in the worker: what this task knows is too much to take along when it leaves."
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +213,14 @@ class ClosingRun:
         :return: what the deferral's event must bring along, as JSON; ``None`` if the wait has to be made in the worker
         """
         if self._agenda.expiries:
-            # Readings became too old in the last wait already: a busy queue must not make that go on for ever.
+            # A busy queue must not make that go on for ever.
+            log.info("Waiting in the worker: what was read before the last wait had become too old after it.")
             return None
         wait, attempt = self._snapshot(now), self.journal.attempt
-        if len(json.dumps(wait)) > MAX_WAIT_SIZE or not self._commit(last=True, wait=wait, may_stop=False):
+        if len(json.dumps(wait)) > MAX_WAIT_SIZE:
+            log.info(TOO_MUCH)
+            return None
+        if not self._commit(last=True, wait=wait, may_stop=False):
             return None
         self._agenda.intended.clear()
         self._health.say_wait(now, self._health.ready_at)

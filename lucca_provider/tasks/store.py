@@ -16,7 +16,16 @@ from lucca_provider.closing import Attempt, Journal, ReplacedError
 if TYPE_CHECKING:
     from lucca_provider.compat import Context
 
-__all__ = ["MAX_EVENT_SIZE", "TaskStateStore", "open_journal", "pack", "read_attempt", "unpack"]
+__all__ = [
+    "MAX_EVENT_SIZE",
+    "TaskStateStore",
+    "is_test",
+    "mark_event",
+    "open_journal",
+    "pack",
+    "read_attempt",
+    "unpack",
+]
 
 MAX_EVENT_SIZE = 45_000
 """Characters that a deferral may bring along: MySQL keeps 64 KB of a trigger, with all that Airflow adds."""
@@ -75,18 +84,36 @@ def read_attempt(context: Context, event: Mapping[str, Any] | None) -> Attempt:
     ti: Any = context["ti"]
     # `airflow tasks test` runs a finished try again under its old number, and so does `tasks run --force` of 2.11,
     # where only the duration of the run before is left to tell.
-    again = (
-        bool(context.get("task_reschedule_count"))
-        or bool(context.get("test_mode"))
-        or os.environ.get("AIRFLOW_TEST_MODE") == "True"
-        or getattr(ti, "duration", None) is not None
-    )
+    duration = getattr(ti, "duration", None)
+    again = bool(context.get("task_reschedule_count")) or is_test(context) or duration is not None
+    # Either may also start a stay again that went on after a wait. By now what the event tells is no longer so.
+    first_stay = not is_test(context) and event is not None and event.get("duration") == duration
     return Attempt(
         number=ti.try_number,
         max_tries=int(getattr(ti, "max_tries", 0) or 0),
-        resumed=event is not None and event.get("try") == ti.try_number,
+        resumed=event is not None and event.get("try") == ti.try_number and first_stay,
         first=event is None and ti.try_number == 1 and not again,
     )
+
+
+def is_test(context: Context) -> bool:
+    """
+    Return whether ``airflow tasks test`` runs this, as often as somebody likes and beside the real task.
+
+    :param context: Airflow's context
+    """
+    return bool(context.get("test_mode")) or os.environ.get("AIRFLOW_TEST_MODE") == "True"
+
+
+def mark_event(event: Mapping[str, Any], context: Context, tenant: str) -> dict[str, Any]:
+    """
+    Add to what a deferral brings along what shows whose it is.
+
+    :param event: any JSON object
+    :param context: Airflow's context
+    :param tenant: address of the tenant
+    """
+    return {**event, "tenant": tenant, "duration": getattr(context["ti"], "duration", None)}
 
 
 def open_journal(

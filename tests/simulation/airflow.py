@@ -38,7 +38,7 @@ class TaskInstance:
     """
     A task instance: one map index and one iteration of one run.
 
-    It also has what the product asks of Airflow's own: ``try_number`` and ``max_tries``.
+    It also has what the product asks of Airflow's own: ``try_number``, ``max_tries`` and ``duration``.
     """
 
     def __init__(self, run: int, index: int, iteration: int, *, retries: int, max_in_flight: int) -> None:
@@ -50,6 +50,8 @@ class TaskInstance:
         self.purchase_ids: list[int] = []
         self.try_number = 0
         self.max_tries = retries
+        self.duration: float | None = None
+        """Of the last run that Airflow saw end, on 2.11 alone."""
         self.reschedules = 0
         """Times that this try was started again (3.4)."""
         self.token = 0
@@ -60,16 +62,22 @@ class TaskInstance:
         self.unit: Unit
         self.event: Mapping[str, Any] | None = None
         """What the last deferral brought along."""
+        self.went_on_with: Mapping[str, Any] | None = None
+        """With what event this try went on last."""
         self.store: dict[str, str] = {}
         self.has_store = False
         self.durable = True
         self.is_deferrable = False
         self.is_to_start_again = False
         """Whether it was cleared while it ran."""
+        self.is_cleared = False
+        """Whether it was cleared, and has not started since."""
         self.journal_is_whole = True
         """Whether everything that it ever sent is in the journal that its next try reads."""
         self.refused: set[int] = set()
-        """Purchases of which Lucca's clear no reached one of its processes."""
+        """Purchases of which Lucca's clear no reached one of its processes, since it was last cleared."""
+        self.begun: set[int] = set()
+        """Purchases whose closing it sent, or meant to."""
         self.report: Report | None = None
 
     def __str__(self) -> str:
@@ -176,6 +184,10 @@ class World:
         # The next iteration of a loop begins with an empty store of its own, and the same purchases.
         task.try_number += 1
         task.reschedules = 0
+        task.went_on_with = None
+        if task.is_cleared:
+            task.is_cleared = False
+            task.refused.clear()
         ids = self.upstream[task.run]
         task.purchase_ids = ids[task.index :: self.indices]
         task.durable = self.calm is not None or not self.clock.chance(0.1)
@@ -251,6 +263,7 @@ class World:
         if task.token != token or task.state != "deferred":
             return
         event, task.event = task.event, None
+        task.went_on_with = event
         self._run(task, event)
 
     def ended(self, process: Process, how: str, report: Report | None) -> None:
@@ -260,6 +273,8 @@ class World:
         if process.token != task.token:
             return
         task.report = report
+        if self.rule == "2.11":
+            task.duration = self.clock.now
         if task.is_to_start_again:
             self._ended_cleared(task)
         elif how == "retry" and self.rule.startswith("3.4") and self.clock.chance(0.1):
@@ -267,19 +282,26 @@ class World:
             self.clock.fault("the same try again")
             task.state = "scheduled"
             self.clock.at(self.clock.now + self.clock.random.choice((0.1, 5.0, 60.0)), self._again, task, task.token)
+        elif how == "retry" and self.rule == "2.11" and task.went_on_with and self.clock.chance(0.8):
+            # 2.11: a person starts the last stay of a killed try again, `airflow tasks run --force`.
+            self.clock.fault("the same event again")
+            task.state = "scheduled"
+            delay = self.clock.random.choice((0.1, 5.0, 60.0))
+            self.clock.at(self.clock.now + delay, self._again, task, task.token, task.went_on_with)
+            task.went_on_with = None
         elif how == "retry" and task.try_number <= task.max_tries:
             self._schedule(task, self.clock.random.choice((0.01, 0.5, 2.0, 10.0, 300.0)))
         else:
             task.state = "success" if how == "success" else "failed"
             self._next_iteration(task)
 
-    def _again(self, task: TaskInstance, token: int) -> None:
+    def _again(self, task: TaskInstance, token: int, event: Mapping[str, Any] | None = None) -> None:
         if task.token == token and task.state == "scheduled":
             task.reschedules += 1
             if task.reschedules > 20:
                 task.state = "failed"
                 return
-            self._enter(task, None)
+            self._enter(task, event)
 
     def _next_iteration(self, task: TaskInstance) -> None:
         for other in self.tasks:
@@ -349,6 +371,7 @@ class World:
         self.clock.fault("cleared")
         self.clock.say("a person clears {}", task)
         task.max_tries = task.try_number + task.retries
+        task.is_cleared = True
         if self.rule == "3.4 drops":
             task.store.clear()
             task.journal_is_whole = False

@@ -19,6 +19,7 @@ FAULTS = frozenset(
         "late effect",
         "slow answer",
         "408",
+        "the same event again",
         "5xx",
         "unclear success",
         "429",

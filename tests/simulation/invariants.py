@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lucca_provider.closing import Kind
 from lucca_provider.closing.purchase import READING_AGE
-from lucca_provider.exceptions import LuccaInDoubtError, LuccaRefusedError
+from lucca_provider.exceptions import LuccaInDoubtError, LuccaNotFoundError, LuccaRefusedError
 from lucca_provider.outcomes import Outcome, Report
 from lucca_provider.reading.states import OPEN_STATES
 from tests.simulation.clockwork import Clockwork
@@ -21,6 +22,10 @@ PER_FAULT = 2
 """Requests that one fault may cost: a closing in doubt is read and sent once more."""
 GROUP = 8
 """Closings that a process may begin at most after Airflow has replaced it: what its last commit named."""
+SENDS = 3
+"""Closings of one purchase in one try, as docs/closing.md promises."""
+SETTLE = 5.0
+"""Seconds within which Lucca ends what it was asked: what an earlier try sent has landed by then."""
 SLACK = 1e-3
 """Seconds that come of adding and taking away clocks."""
 
@@ -36,6 +41,7 @@ INVARIANTS = (
     "settled",
     "intent first",
     "within the limit",
+    "few closings",
     "few requests",
     "few pages",
     "metric, log and report agree",
@@ -77,6 +83,8 @@ class Unit:
         """From when a purchase that is in doubt may be read."""
         self.in_doubt: set[int] = set()
         """Purchases that no page decides."""
+        self.doubts: Counter[int] = Counter()
+        """How often it became unknown whether a closing took effect."""
         self.shown_closed: frozenset[int] | None = None
         """What Lucca showed as closed at the first reading."""
         self.counted: dict[int, list[Outcome]] = {}
@@ -109,6 +117,10 @@ class Unit:
         """Check a request that goes out now."""
         self.requests += 1
         kind = request.step.kind
+        if self.requests == 1 and not self.first and request.asked_at < self.began_at + SETTLE - SLACK:
+            self.clock.breaks(
+                "settled", f"{request.process} asks {request.asked_at - self.began_at:.3f} s after its start"
+            )
         if kind is Kind.CLOSE:
             self._closing(request)
         elif kind is Kind.LIST:
@@ -127,6 +139,9 @@ class Unit:
         process, purchase_id, now = request.process, request.step.purchase_id, request.asked_at
         read_at, stale = self.readings.get(purchase_id, (float("-inf"), False))
         request.closing = Closing(process, purchase_id, now, read_at, stale)
+        self.task.begun.add(purchase_id)
+        if self.doubts[purchase_id] >= SENDS:
+            self.clock.breaks("few closings", f"{process} at {purchase_id}")
         where = f"{process} at {purchase_id}"
         if self.shown_closed is None:
             self._first_reading()
@@ -162,9 +177,10 @@ class Unit:
         if isinstance(answer, Exception):
             self.faults += 1
             if kind is Kind.CLOSE and isinstance(answer, LuccaInDoubtError):
-                self.settled[purchase_id] = self.clock.now + 5.0
+                self.settled[purchase_id] = self.clock.now + SETTLE
                 self.in_doubt.add(purchase_id)
-            if purchase_id and isinstance(answer, LuccaRefusedError):
+                self.doubts[purchase_id] += 1
+            if isinstance(answer, LuccaRefusedError if kind is Kind.CLOSE else LuccaNotFoundError):
                 self.task.refused.add(purchase_id)
         elif kind is Kind.READ:
             if answer in OPEN_STATES:
@@ -199,9 +215,11 @@ class Unit:
             truth = self.tenant.truths.get(purchase_id)
             if truth is None or truth.state != "Closed":
                 self.clock.breaks("closed is true", f"{process} says so of {purchase_id}")
+        for purchase_id in set(report["closed"]) - self.task.begun:
+            self.clock.breaks("closed is true", f"{process} says that it closed {purchase_id}")
         for one in report["rejected"]:
             ids.append(one["id"])
-            if one["id"] not in self.task.refused:
+            if one["id"] not in self.task.refused and not process.was_replaced:
                 self.clock.breaks("rejected was answered", f"{process} says so of {one['id']}")
         ids += [one["id"] for one in report["unresolved"]]
         if sorted(ids) != sorted(self.purchase_ids):

@@ -17,7 +17,15 @@ import lucca_provider.closing.run as run_module
 from lucca_provider.closing import Attempt, ClosingRun, Journal, Pause, Step
 from lucca_provider.limits import Window
 from lucca_provider.outcomes import Outcome, Report
-from lucca_provider.tasks.store import MAX_EVENT_SIZE, TaskStateStore, open_journal, pack, read_attempt, unpack
+from lucca_provider.tasks.store import (
+    MAX_EVENT_SIZE,
+    TaskStateStore,
+    mark_event,
+    open_journal,
+    pack,
+    read_attempt,
+    unpack,
+)
 from tests.simulation.faults import WRITE_FAULTS
 from tests.simulation.invariants import GROUP, Unit
 from tests.simulation.store import Handle
@@ -147,7 +155,7 @@ class Process:
                 self._push_not_begun(error)
             self.end("retry")
             return
-        self._found(journal)
+        self._found(journal, attempt)
         self.run = ClosingRun(
             self.unit.purchase_ids,
             journal=journal,
@@ -157,11 +165,9 @@ class Process:
         self.busy_until = self.clock.now + self.lag
         self.wake()
 
-    def _found(self, journal: Journal) -> None:
+    def _found(self, journal: Journal, attempt: Attempt) -> None:
         """Take note of what the journal lost within this try."""
-        if self.event is None or self.event.get("try") != self.task.try_number:
-            return
-        if journal.wait is None:
+        if attempt.resumed and journal.wait is None:
             self.unit.lose_journal()
 
     def _push_not_begun(self, error: Exception) -> None:
@@ -180,7 +186,8 @@ class Process:
         """Leave the worker, if that is possible."""
         assert self.run is not None
         carried = self._call(self.run.leave, self._time())
-        packed = "" if carried is None else pack({**carried, "tenant": TENANT})
+        context: Any = {"ti": self.task}
+        packed = "" if carried is None else pack(mark_event(carried, context, TENANT))
         if carried is None or len(packed) > MAX_EVENT_SIZE:
             self.clock.counts["waits in the worker"] += 1
             self.leave_after = None

@@ -72,6 +72,7 @@ class Handle:
         for record in value["records"]:
             if record[0] == "s":
                 process.named.update(record[1:])
+                process.task.begun.update(record[1:])
         if fault in ("write fails late", "killed after a write"):
             self._fail(fault)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,11 +14,12 @@ import lucca_provider.closing.purchase as purchase_module
 import lucca_provider.closing.records as records_module
 import lucca_provider.closing.run as run_module
 import lucca_provider.closing.wait as wait_module
-from lucca_provider.closing import ClosingRun
+import tests.simulation.process as process_module
+from lucca_provider.closing import Attempt, ClosingRun
 from lucca_provider.closing.agenda import Agenda
 from lucca_provider.closing.decisions import Decisions
 from lucca_provider.closing.purchase import Purchase
-from lucca_provider.exceptions import LuccaInDoubtError
+from lucca_provider.exceptions import LuccaInDoubtError, LuccaRefusedError
 from lucca_provider.outcomes import CLOSED, Decision, Outcome
 from lucca_provider.reading.lists import ListReader
 from tests.simulation import clockwork
@@ -27,7 +29,7 @@ from tests.simulation.faults import FAULTS
 from tests.simulation.invariants import INVARIANTS
 from tests.simulation.schedule import run_schedule
 
-SEEDS = range(400)
+SEEDS = range(500)
 MAX_EVENTS = 5_000
 """More than any of these schedules takes."""
 
@@ -54,6 +56,38 @@ def settling(patch: pytest.MonkeyPatch) -> None:
     """Read at once what may still take effect."""
     for module in (run_module, purchase_module, wait_module):
         patch.setattr(module, "SETTLE_SECONDS", 0.0)
+
+
+def starting(patch: pytest.MonkeyPatch) -> None:
+    """Ask at once what the process before may still have on its way."""
+    patch.setattr(run_module, "SETTLE_SECONDS", 0.0)
+
+
+def event(patch: pytest.MonkeyPatch) -> None:
+    """Believe what a deferral brings along as often as it comes."""
+    read = process_module.read_attempt
+
+    def read_again(context: Any, brought: Any) -> Attempt:
+        attempt = read(context, brought)
+        return replace(attempt, resumed=brought is not None and brought["try"] == attempt.number)
+
+    patch.setattr(process_module, "read_attempt", read_again)
+
+
+def bound(patch: pytest.MonkeyPatch) -> None:
+    """Send a closing as often as it takes."""
+    for module in (purchase_module, wait_module):
+        patch.setattr(module, "MAX_SENDS", 1000)
+
+
+def closer(patch: pytest.MonkeyPatch) -> None:
+    """Call everybody's closings its own."""
+    patch.setattr(purchase_module, "ALREADY_CLOSED", CLOSED)
+
+
+def unreadable(patch: pytest.MonkeyPatch) -> None:
+    """Take any refused reading for a refused closing."""
+    patch.setattr(purchase_module, "LuccaNotFoundError", LuccaRefusedError)
 
 
 def intent(patch: pytest.MonkeyPatch) -> None:
@@ -133,13 +167,18 @@ DYING: list[tuple[TakeOut, str]] = [
     (later_pages, "not posted to what was closed since it was read"),
     (settling, "settled"),
     (settling, "no second closing"),
+    (starting, "settled"),
+    (event, "read before it is closed"),
+    (bound, "few closings"),
     (intent, "intent first"),
     (intent, "its own closing is called closed"),
     (asking, "a reading is fresh"),
     (wait, "every run ends"),
     (wait, "within the limit"),
     (doubt, "closed is true"),
+    (closer, "closed is true"),
     (refusal, "rejected was answered"),
+    (unreadable, "rejected was answered"),
     (naming, "named once"),
     (silence, "metric, log and report agree"),
     (freshness, "few requests"),

@@ -454,9 +454,21 @@ def test_a_connection_changed_to_another_tenant_meanwhile_is_told_and_nothing_is
         assert store == {}
 
 
-@pytest.mark.parametrize("try_number", [None, 2])
-def test_another_try_does_not_go_on_from_what_an_earlier_one_knew_at_its_last_wait(lucca, monkeypatch, try_number):
-    """Airflow 2 resumes a try whose scheduler was lost, under the next number; what it did since is not known."""
+@pytest.mark.parametrize(
+    ("forgotten", "start"),
+    [
+        # As before these were kept: a number that is none, and another one.
+        (["try"], {}),
+        ([], {"try_number": 2}),
+        # `airflow tasks run --force` of 2.11, after a run that ended; and `airflow tasks test`.
+        ([], {"duration": 12.5}),
+        ([], {"test_mode": True}),
+    ],
+)
+def test_a_stay_that_is_started_again_does_not_go_on_from_what_was_known_at_the_last_wait(
+    lucca, monkeypatch, forgotten, start
+):
+    """Airflow 2 resumes a try whose scheduler was lost, under the next number; what was done since is not known."""
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=3&requests_per_minute=3")
     operator = new_operator(purchase_ids=lucca.purchase_ids[:6], deferrable=True)
     with pytest.raises(TaskDeferred) as deferred:
@@ -466,17 +478,35 @@ def test_another_try_does_not_go_on_from_what_an_earlier_one_knew_at_its_last_wa
     for purchase_id in closed_since:
         LuccaHook().close_purchase(purchase_id)
     monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
-    if not try_number:
-        # As before the try's number was kept.
-        progress = unpack(event["progress"])
-        del progress["try"]
-        event["progress"] = pack(progress)
-    ti: Any = TaskInstance(try_number=try_number or 1)
-    report = operator.execute_complete({"ti": ti}, event)  # type: ignore[typeddict-item]
+    progress = unpack(event["progress"])
+    event["progress"] = pack({name: value for name, value in progress.items() if name not in forgotten})
+    ti: Any = TaskInstance(try_number=start.get("try_number", 1))
+    ti.duration = start.get("duration")
+    context: Any = {"ti": ti, "test_mode": start.get("test_mode", False)}
+    report = operator.execute_complete(context, event)
     # What the event says of its own closings is true; what was closed since, Lucca shows.
     assert report["already_closed"] == closed_since
     assert not report["unresolved"]
     assert [lucca.posts(purchase_id) for purchase_id in lucca.purchase_ids[:6]] == [1] * 6
+
+
+def test_a_retry_after_a_run_that_ended_goes_on_after_its_own_wait(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=3&requests_per_minute=3")
+    operator = new_operator(purchase_ids=lucca.purchase_ids[:4], deferrable=True)
+    # Airflow 2.11 leaves the duration of the run before until this one ends.
+    ti: Any = TaskInstance(try_number=2)
+    ti.duration = 12.5
+    with pytest.raises(TaskDeferred) as deferred:
+        run(operator, ti)
+    report = operator.execute_complete({"ti": ti}, fire(deferred.value.trigger))  # type: ignore[typeddict-item]
+    assert report["closed"] == lucca.purchase_ids[:4]
+    assert len(lucca.requests) == 5
+
+
+def test_a_test_of_a_deferrable_task_leaves_no_trigger_that_would_wake_the_real_one(lucca, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", f"{lucca.connection_uri}?window_seconds=1&requests_per_minute=3")
+    report = run(new_operator(purchase_ids=lucca.purchase_ids[:6], deferrable=True), test_mode=True)
+    assert report["closed"] == lucca.purchase_ids[:6]
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,9 @@ def test_an_event_brings_the_journal_along_where_there_is_no_store(same):
         (TaskInstance(1), {"test_mode": True}, None, False, False),
         (TaskInstance(1), {}, {"try": 1}, False, True),
         (TaskInstance(2), {}, {"try": 1}, False, False),
+        (TaskInstance(1), {"test_mode": True}, {"try": 1}, False, False),
+        (TaskInstance(1), {}, {"try": 1, "duration": 0.3}, False, False),
+        (TaskInstance(1), {"task_reschedule_count": 1}, {"try": 1}, False, True),
     ],
 )
 def test_only_the_certain_first_start_is_the_first_and_only_the_same_try_goes_on(
@@ -136,6 +139,8 @@ def test_a_start_by_tasks_test_or_after_a_run_that_ended_is_not_the_first(monkey
     finished = TaskInstance(1)
     finished.duration = 0.3  # type: ignore[attr-defined]
     assert not read_attempt(context(finished), None).first
+    assert not read_attempt(context(finished), {"try": 1}).resumed
+    assert read_attempt(context(finished), {"try": 1, "duration": 0.3}).resumed
     monkeypatch.setenv("AIRFLOW_TEST_MODE", "True")
     assert not read_attempt(context(TaskInstance(1)), None).first
 
