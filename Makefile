@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_USER := 0
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9.-]+:.*## / { printf "make %-17s%s\n", $$1, $$2 }' Makefile
 
 demo: .venv/3-3/ready ## Close purchases of a simulated Lucca tenant, and show the result for each
 	@exec .venv/3-3/bin/python -m demo.demo
@@ -108,8 +108,7 @@ test-system-shared:
 test-system-own:
 	@exec $(SYSTEM_TESTS) -m own_airflow
 
-# What Airflow 3.4 does in another way than 3.3.
-test-system-3.4: .venv/nox/ready
+test-system-3.4: .venv/nox/ready ## Run the system tests of what Airflow 3.4 does differently from 3.3
 	@.venv/nox/bin/nox --session 3.4 --install-only
 	@exec .venv/3-4/bin/python -m pytest tests/system/test_task_state_store.py tests/system/test_loops.py $(PYTEST_ARGS)
 

@@ -1,4 +1,4 @@
-"""What Airflow learns about this provider, in one dict that serves 2.11 to 3.3."""
+"""What Airflow learns about this provider, in one dict that serves 2.11 to 3.4."""
 
 from __future__ import annotations
 

@@ -86,11 +86,19 @@ class Examination:
     :param check: what a closing would do
     :param purchases: purchase id to Lucca's JSON object, of those that could be read
     :param seen: purchase id to what a snapshot holds of it, of those that can be closed
+    :param has_gaps: whether a purchase or the documents could not be read
     """
 
     check: Check
     purchases: Mapping[int, Mapping[str, Any]]
     seen: Mapping[int, SeenPurchase]
+    has_gaps: bool
+
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether nothing came of it because something could not be read: a later one may find more."""
+        check = self.check
+        return self.has_gaps and bool(check["unknown"]) and not check["closable"] and not check["blocked"]
 
 
 def check_purchases(
@@ -141,7 +149,8 @@ def examine_purchases(
         )
     judge = _Judge(purchases, documents, rules, conditions)
     check = _build_check({number: judge.find(number) for number in purchase_ids}, conditions.excluded)
-    return Examination(check, purchases.found, {number: judge.see(number) for number in check["closable"]})
+    seen = {number: judge.see(number) for number in check["closable"]}
+    return Examination(check, purchases.found, seen, has_gaps=bool(purchases.problems or documents.problem))
 
 
 def unread_check(purchase_ids: Collection[int], conditions: Conditions, reason: str) -> Check:

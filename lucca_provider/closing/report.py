@@ -60,9 +60,13 @@ def _say_unresolved(reasons: Sequence[str], in_doubt: int) -> str:
 
 def _most_common(causes: Sequence[str]) -> tuple[str, int]:
     """Return the cause that most have, and how many. Other brackets than a guide's are about a single request."""
-    gists = [GUIDE.sub("", cause).partition(" (")[0] for cause in causes]
+    gists = [_gist(cause) for cause in causes]
     ((gist, same),) = Counter(gists).most_common(1)
     return causes[gists.index(gist)], same
+
+
+def _gist(cause: str) -> str:
+    return GUIDE.sub("", cause).partition(" (")[0]
 
 
 def _cause(reason: str) -> str:
@@ -75,7 +79,7 @@ def _cause(reason: str) -> str:
 def _say_briefly(decision: Decision, summary: Sequence[str]) -> str:
     """Leave out a reason that the summary says already."""
     words, cause = str(decision), _cause(decision.detail or "")
-    is_said = decision.outcome is Outcome.UNRESOLVED and any(cause in said for said in summary)
+    is_said = decision.outcome is Outcome.UNRESOLVED and any(_gist(cause) in GUIDE.sub("", said) for said in summary)
     return words.removesuffix(cause).rstrip(": ") if is_said else words
 
 

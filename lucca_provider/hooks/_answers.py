@@ -64,7 +64,7 @@ _KNOWN: dict[int, tuple[type[LuccaError], str]] = {
         f"Lucca refused the API key. Correct {field_label('password')} in {{connection}} {TESTING_GUIDE}.",
     ),
     403: (LuccaForbiddenError, f"The API key's role lacks the right to do this. Grant it in Lucca {RIGHTS_GUIDE}."),
-    404: (LuccaNotFoundError, "{about} does not exist, or the API key may not see it."),
+    404: (LuccaNotFoundError, "Purchase {purchase_id} does not exist, or the API key may not see it."),
     # Whatever sent it, Lucca does not: a proxy wants to know who the worker is.
     407: (
         LuccaAccessError,
@@ -111,8 +111,11 @@ def _verdict(status: int, body: Body, asked: Asked, redirect: str) -> tuple[type
     """Return what an answer certainly means and what to do about it; ``None`` for a clear yes."""
     if status in _KNOWN:
         kind, advice = _KNOWN[status]
-        about = "This page" if asked.purchase_id is None else f"Purchase {asked.purchase_id}"
-        return kind, advice.format(connection=connection_name(asked.conn_id), about=about)
+        if status == 404 and asked.purchase_id is None:
+            advice = (
+                f"Lucca Invoices does not answer there. Check {field_label('host')} of {{connection}} {TESTING_GUIDE}."
+            )
+        return kind, advice.format(connection=connection_name(asked.conn_id), purchase_id=asked.purchase_id)
     if 200 <= status < 300:
         return _judge_success(status, body, asked)
     if 300 <= status < 400:
@@ -131,7 +134,8 @@ def _judge_success(status: int, body: Body, asked: Asked) -> tuple[type[LuccaErr
     if status in CLEAR and not body.says_failed and (body.is_blank or body.is_json):
         problem = asked.check(body.value)
         return (LuccaUnclearError, f"{problem} {asked.doubt}") if problem else None
-    return LuccaUnclearError, f"Lucca's answer is not a clear yes. {asked.doubt}"
+    what = "cannot be read" if asked.reads else "is not a clear yes"
+    return LuccaUnclearError, f"Lucca's answer {what}. {asked.doubt}"
 
 
 def _redirect_advice(response: requests.Response, asked: Asked, show: Show) -> str:

@@ -31,5 +31,5 @@ def advise(error: LuccaError) -> str:
             f"purchases and to manage invoices and payments of approved purchases {RIGHTS_GUIDE}."
         )
     if isinstance(error, LuccaUnclearError):
-        return f"Lucca Invoices does not answer there. Check {field_label('host')} {TESTING_GUIDE}. {error}"
-    return str(error)
+        return f"Lucca Invoices does not answer there. Check {field_label('host')} {TESTING_GUIDE}. {error.message}"
+    return error.message

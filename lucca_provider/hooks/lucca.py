@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import datetime
 
 __all__ = ["LuccaHook"]
+
+log = logging.getLogger(__name__)
 
 _NOT_PICKLED = ("tenant", "client", "pacer")
 
@@ -280,6 +283,8 @@ class LuccaHook(BaseHook):
         except LuccaConfigurationError as error:
             return False, self._without_id(str(error))
         except LuccaError as error:
+            # For a support ticket; on the page its ids would only push aside what to do.
+            log.warning("The test of the connection failed: %s", error)
             return False, self._without_id(advise(error))
         kind = "" if self.environment == "other" else f" ({self.environment})"
         return True, (

@@ -157,9 +157,9 @@ class Outage:
         if now >= self.until:
             self.failures += 1
         if self.failures >= MAX_FAILURES:
-            why = f"{self.failures} requests in a row got no clear answer. The last: {error}"
+            why = f"({self.failures} requests in a row got no clear answer). The last: {error}"
             # Where nothing can have been sent, the connection may be wrong.
-            return Stop(f"Lucca is down: {why}", outage=error.outage or not isinstance(error, LuccaNotSentError))
+            return Stop(f"Lucca is down {why}", outage=error.outage or not isinstance(error, LuccaNotSentError))
         wait = max(min(0.5 * 2 ** (self.failures - 2), 8.0) if self.failures > 1 else 0.0, error.retry_after or 0.0)
         if wait > MAX_WAIT:
             return Stop(f"Lucca is down and asks to wait {wait:.0f} s", retry_after=wait, outage=True)
@@ -253,7 +253,7 @@ def _streak(count: int, answer: object, right: str) -> tuple[int, Stop | None]:
     count = count + 1 if isinstance(answer, LuccaForbiddenError) else 0
     if count < STREAK:
         return count, None
-    return count, Stop(f"the API key's role lacks the right to {right}: {count} requests in a row got a 403. {answer}")
+    return count, Stop(f"the API key's role lacks the right to {right} ({count} requests in a row got a 403). {answer}")
 
 
 @dataclass(slots=True)

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(
             f"Can't listen on {sandbox.host} port {sandbox.port}: {error.strerror}. "
-            "Choose another with --port, or --port 0 for any that is free.",
+            "Choose another address with --host, or another port with --port; --port 0 takes any that is free.",
             file=sys.stderr,
         )
         return 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lucca_provider.checking import Check, Conditions, unread_check
+from lucca_provider.checking import Check, Conditions, Examination, unread_check
 from lucca_provider.compat import AirflowFailException, AirflowSkipException
 from lucca_provider.exceptions import LuccaError, LuccaUnresolvedError
 from lucca_provider.inputs import InvalidInputError
@@ -59,11 +59,11 @@ def check(task: CheckPurchasesOperator, context: Context) -> Check:
     task.log.info("Found %s.", say_counts(examined.check))
     files = push_findings(task, context, hook, examined, approval)
     try:
-        files.assert_written("Not all files could be written, so nothing is passed on. A retry checks again.")
+        files.assert_written("path: not all files could be written, so nothing is passed on. A retry checks again.")
     except Exception:
         push_result(task, context, examined.check)
         raise
-    return _pass_on(task, context, examined.check)
+    return _pass_on(task, context, examined)
 
 
 @contextmanager
@@ -84,16 +84,20 @@ def _pushing_why_not(
         raise
 
 
-def _pass_on(task: CheckPurchasesOperator, context: Context, check: Check) -> Check:
+def _pass_on(task: CheckPurchasesOperator, context: Context, examined: Examination) -> Check:
+    check = examined.check
     lines = say_open(check)
-    if task.on_blocked == "fail" and lines:
+    # A month of which nothing could be read has not gone well, whatever is done about blocked purchases.
+    if lines and (task.on_blocked == "fail" or examined.is_in_vain):
         push_result(task, context, check)
-        message = (
-            f"{len(lines)} of {say_count(count_all(check))} cannot be closed now; none is passed on. Fix the cause in "
-            "Lucca and clear this task, or pass the others on with on_blocked='warn' (guide \"Validating\", 2)."
-        )
+        message = f"{len(lines)} of {say_count(count_all(check))} "
+        if examined.is_in_vain:
+            message += "could not be checked; none is passed on. A retry checks again"
+        else:
+            message += "cannot be closed now; none is passed on. Fix the cause in Lucca and clear this task, or pass "
+            message += "the others on with on_blocked='warn'"
         error = AirflowFailException if check["blocked"] else LuccaUnresolvedError
-        raise error(say_listed(message, lines))
+        raise error(say_listed(f'{message} (guide "Validating", 2).', lines))
     for line in lines:
         task.log.log(logging.WARNING if task.on_blocked == "warn" else logging.INFO, "Left out: %s", line)
     if task.on_blocked == "skip" and (lines or check["left_out"]) and not check["closable"]:

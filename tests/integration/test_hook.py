@@ -1119,7 +1119,7 @@ def test_a_connection_that_works(connect: Connect) -> None:
         (http(302, Location="/login"), ["302", "redirect", "Tenant (host) and API key (password)"]),
         (http(302, Location="https://new.test/x?token=5"), ["'new.test'", "has the tenant been renamed?"]),
         (http(200, HTML), ["web page", "Lucca Invoices does not answer there", "Tenant (host)"]),
-        (http(200, b"OK"), ["not a clear yes", "Lucca Invoices does not answer there", "Tenant (host)"]),
+        (http(200, b"OK"), ["cannot be read", "Lucca Invoices does not answer there", "Tenant (host)"]),
         (http(200, b""), ["neither a JSON object nor a list", "Lucca Invoices does not answer there"]),
         (http(407), ["407", "A proxy wants credentials", "the worker's proxy settings"]),
         (http(429, Retry_After="0"), ["429", "limit is used up"]),
@@ -1135,6 +1135,15 @@ def test_a_connection_that_does_not_work_says_why(answer: Answer, words: list[st
     assert [word for word in words if word not in message] == []
     assert KEY not in message
     assert message.count(server.url) <= 2
+    # Two tests of the same say the same.
+    assert server.requests[0].headers["x-correlation-id"] not in message
+
+
+def test_the_sandboxs_connection_from_another_machine_is_one_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Sandbox(purchases=1, host="0.0.0.0") as lucca:  # noqa: S104 - as Airflow in a container needs it
+        monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
+        works, message = LuccaHook().test_connection()
+    assert works, message
 
 
 def test_a_connection_to_nowhere_says_so(refusing: str, connect: Connect) -> None:

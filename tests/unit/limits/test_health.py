@@ -178,7 +178,7 @@ def test_failures_in_a_row_are_waited_for_longer_and_longer_and_ten_are_enough(a
     assert stop is not None
     assert stop.retry_after is None
     assert stop.outage is (answer is not NOT_SENT)
-    assert f"10 requests in a row got no clear answer. The last: {answer}" in stop.reason
+    assert f"(10 requests in a row got no clear answer). The last: {answer}" in stop.reason
 
 
 def test_what_looks_like_a_wrong_connection_is_no_outage():

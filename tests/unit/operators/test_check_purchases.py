@@ -220,16 +220,32 @@ def test_a_wrong_key_fails_the_task_and_the_link_is_there(lucca, monkeypatch):
 def test_reads_one_by_one_keep_to_the_limit(monkeypatch):
     with Sandbox(purchases=8, states={"closable": 1}, limit=4, window=1.0, list_status=403) as lucca:
         monkeypatch.setenv("AIRFLOW_CONN_LUCCA_DEFAULT", lucca.connection_uri)
-        run(purchase_ids=lucca.purchase_ids, on_blocked="warn")
+        with pytest.raises(LuccaUnresolvedError):
+            run(purchase_ids=lucca.purchase_ids)
         assert len([request for request in lucca.requests if request.purchase_id]) == 8
         assert lucca.throttled == 0
 
 
-def test_documents_that_cannot_be_read_leave_nothing_closable(lucca):
-    lucca.behaviour.list_status = 403
-    result = run(purchase_ids=lucca.closable_ids, on_blocked="warn")
-    assert result["closable"] == []
-    assert [item["id"] for item in result["unknown"]] == lucca.closable_ids
+@pytest.mark.parametrize("on_blocked", ["fail", "warn", "skip"])
+@pytest.mark.parametrize("outage", [{"list_status": 403}, {"wrong_module": True}, {"missing_state": True}])
+def test_a_check_that_could_not_read_is_tried_again_whatever_is_done_about_blocked_ones(lucca, on_blocked, outage):
+    vars(lucca.behaviour).update(outage)
+    ti = TaskInstance()
+    with pytest.raises(LuccaUnresolvedError):
+        run(ti, purchase_ids=lucca.closable_ids, on_blocked=on_blocked)
+    assert ti.pushed["return_value"]["closable"] == []
+    assert [item["id"] for item in ti.pushed["return_value"]["unknown"]] == lucca.closable_ids
+
+
+@pytest.mark.parametrize("on_blocked", ["warn", "skip"])
+def test_what_cannot_be_read_holds_up_neither_the_closable_nor_the_blocked(lucca, on_blocked):
+    blocked = lucca.add_purchase(invoices=OPEN)
+    assert run(purchase_ids=[UNKNOWN, *lucca.closable_ids[:2]], on_blocked=on_blocked)["closable"]
+    if on_blocked == "warn":
+        assert run(purchase_ids=[UNKNOWN, blocked], on_blocked=on_blocked)["unknown"]
+    else:
+        with pytest.raises(AirflowSkipException):
+            run(purchase_ids=[UNKNOWN, blocked], on_blocked=on_blocked)
 
 
 def test_an_error_names_fifty_purchases_and_says_where_the_others_are(lucca):
