@@ -136,7 +136,7 @@ audit: .venv/3-3/quality ## Search the code and the pinned packages for known vu
 	done; \
 	{ set +x; } 2>/dev/null; exit $$failed
 
-mutation: .venv/3-3/quality ## Mutation testing: the share of thousands of code changes that the tests notice (an hour)
+mutation: .venv/3-3/quality ## Mutation testing: the share of thousands of code changes that the tests notice (hours)
 	.venv/3-3/bin/python -m mutmut run --max-children 2 $(if $(MUTANTS),'$(MUTANTS)')
 	.venv/3-3/bin/python -m tests.mutation
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, InitVar, dataclass
@@ -102,7 +101,7 @@ class Settings(Behaviour):
             extra["window_seconds"] = f"{self.window:g}"
         if 0 < self.limit < 45:
             extra["requests_per_minute"] = str(self.limit)
-        if not self._is_loopback:
+        if self.host not in ("127.0.0.1", "::1", "localhost"):
             extra["allow_insecure_http"] = "true"
         query = f"?{urlencode(extra)}" if extra else ""
         return f"lucca://:{quote(self.api_key, safe='')}@{self._netloc_host}:{self.port}/http{query}"
@@ -111,13 +110,6 @@ class Settings(Behaviour):
     def environ(self) -> dict[str, str]:
         """Environment variables that make this tenant Airflow's connection ``lucca_default``."""
         return {"AIRFLOW_CONN_LUCCA_DEFAULT": self.connection_uri}
-
-    @property
-    def _is_loopback(self) -> bool:
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
     @property
     def _netloc_host(self) -> str:

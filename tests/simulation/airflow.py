@@ -282,7 +282,7 @@ class World:
             self.clock.fault("the same try again")
             task.state = "scheduled"
             self.clock.at(self.clock.now + self.clock.random.choice((0.1, 5.0, 60.0)), self._again, task, task.token)
-        elif how == "retry" and self.rule == "2.11" and task.went_on_with and self.clock.chance(0.8):
+        elif how == "retry" and self._may_go_on_again(task) and self.clock.chance(0.8):
             # 2.11: a person starts the last stay of a killed try again, `airflow tasks run --force`.
             self.clock.fault("the same event again")
             task.state = "scheduled"
@@ -294,6 +294,9 @@ class World:
         else:
             task.state = "success" if how == "success" else "failed"
             self._next_iteration(task)
+
+    def _may_go_on_again(self, task: TaskInstance) -> bool:
+        return self.rule == "2.11" and self.calm is None and task.went_on_with is not None
 
     def _again(self, task: TaskInstance, token: int, event: Mapping[str, Any] | None = None) -> None:
         if task.token == token and task.state == "scheduled":
