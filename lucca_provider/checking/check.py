@@ -150,7 +150,7 @@ def examine_purchases(
     judge = _Judge(purchases, documents, rules, conditions)
     check = _build_check({number: judge.find(number) for number in purchase_ids}, conditions.excluded)
     seen = {number: judge.see(number) for number in check["closable"]}
-    return Examination(check, purchases.found, seen, has_gaps=bool(purchases.problems or documents.problem))
+    return Examination(check, purchases.found, seen, has_gaps=judge.has_gaps)
 
 
 def unread_check(purchase_ids: Collection[int], conditions: Conditions, reason: str) -> Check:
@@ -182,6 +182,11 @@ class _Judge:
     documents: _Documents
     rules: Rules
     conditions: Conditions
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a purchase or the documents could not be read."""
+        return bool(self.purchases.problems or self.documents.problem)
 
     def find(self, number: int) -> Finding:
         """Return what a closing would do, under the conditions."""

@@ -59,13 +59,14 @@ def _say_unresolved(reasons: Sequence[str], in_doubt: int) -> str:
 
 
 def _most_common(causes: Sequence[str]) -> tuple[str, int]:
-    """Return the cause that most have, and how many. Other brackets than a guide's are about a single request."""
+    """Return the cause that most have, and how many."""
     gists = [_gist(cause) for cause in causes]
     ((gist, same),) = Counter(gists).most_common(1)
     return causes[gists.index(gist)], same
 
 
 def _gist(cause: str) -> str:
+    """Return a cause without its guide, and without brackets that are about a single request."""
     return GUIDE.sub("", cause).partition(" (")[0]
 
 

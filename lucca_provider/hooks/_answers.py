@@ -73,6 +73,11 @@ _KNOWN: dict[int, tuple[type[LuccaError], str]] = {
     429: (LuccaThrottledError, "The tenant's rate limit is used up. The request was not processed."),
 }
 """What a status means, and what to do about it."""
+_NOT_THERE = (
+    LuccaNotFoundError,
+    f"Lucca Invoices does not answer there. Check {field_label('host')} of {{connection}} {TESTING_GUIDE}.",
+)
+"""What a 404 means that is about no purchase."""
 
 
 def find_problem(response: requests.Response, body: Body, asked: Asked, show: Show) -> LuccaError | None:
@@ -110,11 +115,7 @@ def find_problem(response: requests.Response, body: Body, asked: Asked, show: Sh
 def _verdict(status: int, body: Body, asked: Asked, redirect: str) -> tuple[type[LuccaError], str] | None:
     """Return what an answer certainly means and what to do about it; ``None`` for a clear yes."""
     if status in _KNOWN:
-        kind, advice = _KNOWN[status]
-        if status == 404 and asked.purchase_id is None:
-            advice = (
-                f"Lucca Invoices does not answer there. Check {field_label('host')} of {{connection}} {TESTING_GUIDE}."
-            )
+        kind, advice = _NOT_THERE if status == 404 and asked.purchase_id is None else _KNOWN[status]
         return kind, advice.format(connection=connection_name(asked.conn_id), purchase_id=asked.purchase_id)
     if 200 <= status < 300:
         return _judge_success(status, body, asked)

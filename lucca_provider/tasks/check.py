@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -84,20 +84,25 @@ def _pushing_why_not(
         raise
 
 
+def _none_passed_on(examined: Examination, lines: Sequence[str]) -> Exception:
+    what = (
+        "could not be checked; none is passed on. A retry checks again"
+        if examined.is_in_vain
+        else "cannot be closed now; none is passed on. Fix the cause in Lucca and clear this task, or pass the others "
+        "on with on_blocked='warn'"
+    )
+    message = f'{len(lines)} of {say_count(count_all(examined.check))} {what} (guide "Validating", 2).'
+    error = AirflowFailException if examined.check["blocked"] else LuccaUnresolvedError
+    return error(say_listed(message, lines))
+
+
 def _pass_on(task: CheckPurchasesOperator, context: Context, examined: Examination) -> Check:
     check = examined.check
     lines = say_open(check)
     # A month of which nothing could be read has not gone well, whatever is done about blocked purchases.
     if lines and (task.on_blocked == "fail" or examined.is_in_vain):
         push_result(task, context, check)
-        message = f"{len(lines)} of {say_count(count_all(check))} "
-        if examined.is_in_vain:
-            message += "could not be checked; none is passed on. A retry checks again"
-        else:
-            message += "cannot be closed now; none is passed on. Fix the cause in Lucca and clear this task, or pass "
-            message += "the others on with on_blocked='warn'"
-        error = AirflowFailException if check["blocked"] else LuccaUnresolvedError
-        raise error(say_listed(f'{message} (guide "Validating", 2).', lines))
+        raise _none_passed_on(examined, lines)
     for line in lines:
         task.log.log(logging.WARNING if task.on_blocked == "warn" else logging.INFO, "Left out: %s", line)
     if task.on_blocked == "skip" and (lines or check["left_out"]) and not check["closable"]:

@@ -84,14 +84,14 @@ def read_attempt(context: Context, event: Mapping[str, Any] | None) -> Attempt:
     ti: Any = context["ti"]
     # `airflow tasks test` runs a finished try again under its old number, and so does `tasks run --force` of 2.11,
     # where only the duration of the run before is left to tell.
-    duration = getattr(ti, "duration", None)
-    again = bool(context.get("task_reschedule_count")) or is_test(context) or duration is not None
+    in_test, duration = is_test(context), getattr(ti, "duration", None)
+    again = bool(context.get("task_reschedule_count")) or in_test or duration is not None
     # Either may also start a stay again that went on after a wait. By now what the event tells is no longer so.
-    first_stay = not is_test(context) and event is not None and event.get("duration") == duration
+    brought = None if event is None or in_test else (event.get("try"), event.get("duration"))
     return Attempt(
         number=ti.try_number,
         max_tries=int(getattr(ti, "max_tries", 0) or 0),
-        resumed=event is not None and event.get("try") == ti.try_number and first_stay,
+        resumed=brought == (ti.try_number, duration),
         first=event is None and ti.try_number == 1 and not again,
     )
 

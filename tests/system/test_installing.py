@@ -8,6 +8,7 @@ were there on its release day is what its constraints pin, as far as a bare Airf
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -154,10 +155,8 @@ def find_python() -> str:
     The operating system's own comes first: it is what many users have, and often an early release of its line.
     """
     find = ("python", "find", "--system", "--no-project", PYTHON)
-    try:
+    with contextlib.suppress(AssertionError):
         return uv(*find, PATH=os.defpath).split()[-1]
-    except AssertionError:
-        pass
     try:
         return uv(*find).split()[-1]
     except AssertionError as error:
